@@ -1,0 +1,17 @@
+"""Worlds: jittable environments behind one small protocol, batched by `VecEnv`."""
+
+from envs.core import Environment, Step, make, names, register, time_limit
+from envs.vector import EpisodeStats, VecEnv, VecState, VecStep
+
+__all__ = [
+    "Environment",
+    "EpisodeStats",
+    "Step",
+    "VecEnv",
+    "VecState",
+    "VecStep",
+    "make",
+    "names",
+    "register",
+    "time_limit",
+]
