@@ -1,0 +1,291 @@
+"""`VecEnv`: the only place that batches, auto-resets, limits time and keeps episode statistics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.interpreters import partial_eval
+
+from envs.core import Environment, Obs, Params, State
+from envs.spaces import Space
+
+# The pool holds POOL_BLOCKS blocks of num_envs / POOL_SHARE starts; one block is redrawn at every step.
+POOL_BLOCKS = 8
+POOL_SHARE = 16
+
+ResetMode = Literal["auto", "fresh", "pool", "first"]
+
+
+@struct.dataclass
+class EpisodeStats:
+    """Running statistics of the current episode, complete where `done`; every leaf `[N]`.
+
+    Attributes:
+      done: bool; the episode ended with this step.
+      return_: float32 sum of rewards, undiscounted.
+      length: int32 number of steps.
+      metrics: the sum over the episode of each of the environment's metrics.
+    """
+
+    done: jax.Array
+    return_: jax.Array
+    length: jax.Array
+    metrics: dict[str, jax.Array]
+
+
+@struct.dataclass
+class VecStep:
+    """One step of N environments; every leaf `[N, ...]`.
+
+    Attributes:
+      obs: what the policy acts on next; after a reset, the new episode's first observation.
+      next_obs: the true s', before any reset: the only thing a value target may use.
+      reward: float32.
+      terminated: bool, the process ended.
+      truncated: bool, the clock ended it; never together with `terminated`.
+      episode: statistics of the episode that this step belongs to.
+    """
+
+    obs: Obs
+    next_obs: Obs
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    episode: EpisodeStats
+
+
+@struct.dataclass
+class Start:
+    """First states of episodes, with their observations and (if drawn per episode) parameters."""
+
+    state: State
+    obs: Obs
+    params: Params
+
+
+@struct.dataclass
+class VecState:
+    """The state of N environments.
+
+    Attributes:
+      state: the environments' states, `[N, ...]`.
+      params: each environment's parameters `[N, ...]`, or None if all share the caller's.
+      episode: running statistics of the current episodes.
+      starts: stored starts, `[P, ...]` in mode "pool", `[N, ...]` in mode "first", else None.
+      dealt: `[]` int32, the pool entry to deal next.
+      block: `[]` int32, the pool's block to redraw next.
+    """
+
+    state: State
+    params: Params
+    episode: EpisodeStats
+    starts: Start | None
+    dealt: jax.Array
+    block: jax.Array
+
+
+@dataclass(frozen=True, init=False)
+class VecEnv:
+    """N copies of an environment that restart when an episode ends.
+
+    Args:
+      env: the environment.
+      num_envs: N.
+      reset: where a new episode's first state comes from.
+        "fresh": `env.reset` for every environment at every step, used where an episode ended.
+        "pool": a rolling pool of independent starts, a part of which is redrawn at every step; an
+        entry serves twice only if episodes end faster than entries are redrawn.
+        "first": each environment's own very first start, for ever (cheapest; as Brax does).
+        "auto": "fresh" if the reset ignores its key (then it costs nothing), else "pool".
+      time_limit: truncate episodes after so many steps, if the environment has not before.
+      params_dist: `(key, params) -> params` draws the parameters of each episode.
+
+    >>> env, params = __import__("envs").make("CartPole-v1")
+    >>> vec = VecEnv(env, num_envs=4)
+    >>> state, obs = vec.reset(jax.random.key(0), params)
+    >>> obs.shape
+    (4, 4)
+    """
+
+    env: Environment
+    num_envs: int
+    reset_mode: ResetMode
+    time_limit: int | None
+    params_dist: Callable[[jax.Array, Params], Params] | None
+
+    def __init__(
+        self,
+        env: Environment,
+        num_envs: int,
+        reset: ResetMode = "auto",
+        time_limit: int | None = None,
+        params_dist: Callable[[jax.Array, Params], Params] | None = None,
+    ):
+        if reset not in get_args(ResetMode):
+            raise ValueError(f"`reset` must be one of {get_args(ResetMode)}, got {reset!r}")
+        if num_envs < 1:
+            raise ValueError(f"`num_envs` must be at least 1, got {num_envs}")
+        if time_limit is not None and time_limit < 1:
+            raise ValueError(f"`time_limit` must be at least 1 step or None, got {time_limit}")
+        fields = {"env": env, "num_envs": num_envs, "reset_mode": reset}
+        fields |= {"time_limit": time_limit, "params_dist": params_dist}
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def mode(self) -> str:
+        """The reset mode that "auto" stands for, or the one chosen."""
+        if self.reset_mode != "auto":
+            return self.reset_mode
+        return "pool" if self.params_dist is not None or reset_uses_key(self.env) else "fresh"
+
+    def observation_space(self, params: Params) -> Space:
+        """Return the space of a single environment's observations."""
+        return self.env.observation_space(params)
+
+    def action_space(self, params: Params) -> Space:
+        """Return the space of a single environment's actions."""
+        return self.env.action_space(params)
+
+    def reset(self, key: jax.Array, params: Params) -> tuple[VecState, Obs]:
+        """Return the state of N new episodes and their first observations `[N, ...]`."""
+        key_start, key_pool = jax.random.split(key)
+        start = self._draw(key_start, params, self.num_envs)
+        starts = {"first": lambda: start, "pool": lambda: self._draw(key_pool, params, self._pool_size)}
+        zeros = jnp.zeros(self.num_envs, jnp.float32)
+        episode = EpisodeStats(
+            done=jnp.zeros(self.num_envs, bool),
+            return_=zeros,
+            length=jnp.zeros(self.num_envs, jnp.int32),
+            metrics={name: zeros for name in metric_names(self.env, params)},
+        )
+        vec_state = VecState(
+            state=start.state,
+            params=start.params,
+            episode=episode,
+            starts=starts.get(self.mode, lambda: None)(),
+            dealt=jnp.int32(0),
+            block=jnp.int32(0),
+        )
+        return vec_state, start.obs
+
+    def step(
+        self, key: jax.Array, vec_state: VecState, action: Any, params: Params
+    ) -> tuple[VecState, VecStep]:
+        """Return the next state and what happened; where an episode ends, a new one begins.
+
+        Args:
+          key: one key.
+          vec_state: as `reset` or `step` returned it.
+          action: `[N, ...]`.
+          params: one set of parameters, shared by all (with `params_dist`: what it draws from).
+        """
+        key_step, key_start = jax.random.split(key)
+        drawn = self.params_dist is not None
+        state, step = jax.vmap(self.env.step, in_axes=(0, 0, 0, 0 if drawn else None))(
+            jax.random.split(key_step, self.num_envs),
+            vec_state.state,
+            action,
+            vec_state.params if drawn else params,
+        )
+        before = vec_state.episode
+        length = before.length + 1
+        truncated = step.truncated
+        if self.time_limit is not None:
+            truncated = (truncated | (length >= self.time_limit)) & ~step.terminated
+        done = step.terminated | truncated
+        episode = EpisodeStats(
+            done=done,
+            return_=before.return_ + step.reward,
+            length=length,
+            metrics={name: before.metrics[name] + value for name, value in step.metrics.items()},
+        )
+        start, vec_state = self._restart(key_start, vec_state, params, done)
+        going = Start(state=state, obs=step.obs, params=vec_state.params)
+        current = where(done, start, going)
+        vec_state = vec_state.replace(
+            state=current.state,
+            params=current.params,
+            episode=jax.tree.map(lambda x: where(done, jnp.zeros_like(x), x), episode),
+        )
+        return vec_state, VecStep(
+            obs=current.obs,
+            next_obs=step.obs,
+            reward=step.reward,
+            terminated=step.terminated,
+            truncated=truncated,
+            episode=episode,
+        )
+
+    @property
+    def _block_size(self) -> int:
+        return max(1, self.num_envs // POOL_SHARE)
+
+    @property
+    def _pool_size(self) -> int:
+        return POOL_BLOCKS * self._block_size
+
+    def _draw(self, key: jax.Array, params: Params, num: int) -> Start:
+        def draw(key):
+            key_params, key_reset = jax.random.split(key)
+            own = None if self.params_dist is None else self.params_dist(key_params, params)
+            state, obs = self.env.reset(key_reset, params if own is None else own)
+            return Start(state=state, obs=obs, params=own)
+
+        return jax.vmap(draw)(jax.random.split(key, num))
+
+    def _restart(
+        self, key: jax.Array, vec_state: VecState, params: Params, done: jax.Array
+    ) -> tuple[Start, VecState]:
+        """Return a start for each environment, used where `done`, and the state without those dealt."""
+        if self.mode == "fresh":
+            return self._draw(key, params, self.num_envs), vec_state
+        if self.mode == "first":
+            return vec_state.starts, vec_state  # type: ignore[return-value]
+        ended = jnp.cumsum(done, dtype=jnp.int32)
+        chosen = (vec_state.dealt + ended - 1) % self._pool_size
+        start = jax.tree.map(lambda x: x[chosen], vec_state.starts)
+        # An elementwise choice of the block to redraw: a write at a batched index would become a scatter.
+        due = jnp.arange(POOL_BLOCKS) == vec_state.block
+        new = self._draw(key, params, self._block_size)
+
+        def redraw(pool, new):
+            blocks = pool.reshape((POOL_BLOCKS, self._block_size, *pool.shape[1:]))
+            return where(due, jnp.broadcast_to(new[None], blocks.shape), blocks).reshape(pool.shape)
+
+        return start, vec_state.replace(
+            starts=jax.tree.map(redraw, vec_state.starts, new),
+            dealt=(vec_state.dealt + ended[-1]) % self._pool_size,
+            block=(vec_state.block + 1) % POOL_BLOCKS,
+        )
+
+
+def where(condition: jax.Array, chosen: Any, other: Any) -> Any:
+    """Return a pytree that holds `chosen`'s rows where `condition` `[N]` and `other`'s elsewhere."""
+
+    def select(a, b):
+        return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
+
+    return jax.tree.map(select, chosen, other)
+
+
+@lru_cache(maxsize=256)
+def reset_uses_key(env: Environment) -> bool:
+    """Return whether the first state or observation depends on the key, read off the traced program."""
+    jaxpr = jax.make_jaxpr(lambda key: env.reset(key, env.default_params()))(jax.random.key(0)).jaxpr
+    _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return any(used)
+
+
+def metric_names(env: Environment, params: Params) -> list[str]:
+    """Return the names of the metrics that a step of `env` reports, without running it."""
+
+    def step(key, params):
+        state, _ = env.reset(key, params)
+        return env.step(key, state, env.action_space(params).sample(key), params)[1].metrics
+
+    return list(jax.eval_shape(step, jax.random.key(0), params))

@@ -1,0 +1,46 @@
+"""The two types that everything else produces or consumes: `Algorithm` and `Policy`."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from envs.core import Environment, Params
+
+Carry = Any
+State = Any
+Metrics = dict[str, jax.Array]
+
+
+class Policy(NamedTuple):
+    """How to act, on one unbatched observation; the caller vmaps.
+
+    Attributes:
+      init: `() -> carry`, the memory at the start of an episode; `()` when memoryless.
+      act: `(obs, carry, key) -> (action, carry)`.
+    """
+
+    init: Callable[[], Carry]
+    act: Callable[[Any, Carry, jax.Array], tuple[Any, Carry]]
+
+
+class Algorithm(NamedTuple):
+    """A learner as pure functions; what `make(env, params, config)` of every algorithm returns.
+
+    Attributes:
+      init: `key -> state`, a declared dataclass that holds everything the learner will ever need.
+      step: `(state, t) -> (state, metrics)`, one iteration. `t` is `[]` int32, the number of
+        iterations done, shared by all seeds. Metrics are `[]` float32: those named `episode_*` are
+        means over the `episodes` that ended in this iteration (NaN if none did), the others finite.
+      policy: `state -> Policy`, greedy by default: how the learner is evaluated and deployed.
+      steps_per_iteration: environment steps of one `step`; 0 for offline learners.
+      env: the environment it learns in, where it is evaluated by default.
+      params: that environment's parameters.
+    """
+
+    init: Callable[[jax.Array], State]
+    step: Callable[[State, jax.Array], tuple[State, Metrics]]
+    policy: Callable[[State], Policy]
+    steps_per_iteration: int
+    env: Environment | None = None
+    params: Params = None

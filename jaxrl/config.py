@@ -1,0 +1,91 @@
+"""Hyperparameters: how a `Config` declares its fields, and how its values are checked.
+
+A `Config` is a `flax.struct.dataclass`. Fields declared `traced` are leaves: they can be batched,
+swept and changed without a second compile. Fields declared `static` set shapes or choose code.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+
+_RULES = {
+    "ge": (np.greater_equal, "at least"),
+    "gt": (np.greater, "greater than"),
+    "le": (np.less_equal, "at most"),
+    "lt": (np.less, "less than"),
+}
+
+
+def traced(default: float | None, *, ge=None, gt=None, le=None, lt=None) -> Any:
+    """Return the declaration of a float that may be swept, within the bounds given."""
+    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    return struct.field(default=default, metadata={"bounds": bounds})
+
+
+def static(default: Any, *, ge=None, gt=None, le=None, lt=None, choices: tuple = ()) -> Any:
+    """Return the declaration of a value that sets a shape or chooses code, bounded or one of `choices`."""
+    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    return struct.field(
+        pytree_node=False, default=default, metadata={"bounds": bounds, "choices": tuple(choices)}
+    )
+
+
+def is_traced(field: dataclasses.Field) -> bool:
+    """Return whether a dataclass field is a leaf of its `Config`."""
+    return field.metadata.get("pytree_node", True)
+
+
+def traced_fields(config: Any) -> list[str]:
+    """Return the names of the fields that can be swept.
+
+    >>> from jaxrl.agents import ppo
+    >>> "learning_rate" in traced_fields(ppo.Config), "num_envs" in traced_fields(ppo.Config)
+    (True, False)
+    """
+    return [field.name for field in dataclasses.fields(config) if is_traced(field)]
+
+
+def validate(config: Any) -> None:
+    """Check every concrete value of `config` against its declaration; tracers pass.
+
+    Raises:
+      ValueError: naming the field, the value, and what would be accepted.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not isinstance(value, jax.core.Tracer):
+            check(field, value)
+
+
+def check(field: dataclasses.Field, value: Any) -> None:
+    """Check one concrete value, a scalar or a batch, against the declaration of its field.
+
+    Raises:
+      ValueError: naming the field, the value, and what would be accepted.
+    """
+    choices = field.metadata.get("choices", ())
+    if choices and value not in choices:
+        raise ValueError(f"`{field.name}` must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    if value is None or isinstance(value, str):
+        if is_traced(field) and field.default is not None:
+            raise ValueError(f"`{field.name}` must be a number, got {value!r}")
+        return
+    bounds = {rule: bound for rule, bound in field.metadata.get("bounds", {}).items() if bound is not None}
+    values = np.asarray(value)
+    if isinstance(field.default, int) and not isinstance(field.default, bool) and not is_traced(field):
+        if not np.issubdtype(values.dtype, np.integer) or values.ndim > 0:
+            raise ValueError(f"`{field.name}` must be an integer, got {value!r}")
+    if not np.issubdtype(values.dtype, np.number):
+        if is_traced(field):
+            raise ValueError(f"`{field.name}` must be a number, got {value!r}")
+        return
+    wanted = " and ".join(f"{_RULES[rule][1]} {bound}" for rule, bound in bounds.items())
+    good = np.isfinite(values)
+    for rule, bound in bounds.items():
+        good &= _RULES[rule][0](values, bound)
+    if not np.all(good):
+        wrong = values[~good].flat[0] if values.ndim else values[()]
+        raise ValueError(f"`{field.name}` must be {wanted or 'finite'}, got {wrong}")
