@@ -1,0 +1,439 @@
+"""Distributions of actions: distrax, plus what it lacks.
+
+A categorical with action masks, a vector of categoricals, a diagonal Gaussian without bijectors, and a
+tanh-Gaussian whose log-probabilities stay exact where tanh saturates. `for_space` maps an action space to
+the one that fits. Importing this module imports distrax; `import jaxrl` does not import this module.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tensorflow_probability.substrates.jax.distributions import RegisterKL
+
+from envs.spaces import Box, Discrete, MultiDiscrete, Space
+from jaxrl.ops.losses import gaussian_entropy
+
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+_QUADRATURE_NODES = 64
+
+
+class Categorical(distrax.Categorical):
+    """Integers 0, ..., A - 1, some of which may be forbidden.
+
+    A forbidden action has probability 0 and log-probability -inf, is never drawn, and adds nothing to the
+    entropy; gradients stay finite.
+
+    Args:
+      logits: `[..., A]` float, unnormalised.
+      mask: `[..., A]` or `[A]` bool, True where an action is allowed; at least one must be.
+      dtype: of the samples.
+
+    >>> policy = Categorical(jnp.zeros(3), mask=jnp.array([True, False, True]))
+    >>> policy.probs.tolist()
+    [0.5, 0.0, 0.5]
+    """
+
+    def __init__(self, logits: jax.Array, mask: jax.Array | None = None, dtype: Any = jnp.int32):
+        if mask is not None:
+            if mask.shape[-1] != logits.shape[-1]:
+                raise ValueError(
+                    f"`mask` must have one entry an action, {logits.shape[-1]}, got {mask.shape}"
+                )
+            mask = jnp.broadcast_to(mask, logits.shape)
+            logits = jnp.where(mask, logits, jnp.finfo(logits.dtype).min)
+        super().__init__(logits=logits, dtype=dtype)
+        # Finite also where forbidden, so that p * log p is 0 there, and so is its gradient.
+        self._finite_logits = jax.nn.log_softmax(logits)
+        self._logits = self._finite_logits if mask is None else jnp.where(mask, self._finite_logits, -jnp.inf)
+
+    def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
+        shape = (n, *self._logits.shape[:-1])
+        logits = jnp.broadcast_to(self._logits, (*shape, self._logits.shape[-1]))
+        return jax.random.categorical(key, logits).astype(self._dtype)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Return the log-probability of `value`, -inf if it is forbidden or outside of 0, ..., A - 1."""
+        value = jnp.asarray(value)
+        is_chosen = value[..., None] == jnp.arange(self.num_categories).reshape(*(1,) * value.ndim, -1)
+        is_chosen, logits = _align(is_chosen, self._logits)
+        chosen = jnp.sum(jnp.where(is_chosen, logits, 0.0), axis=-1)
+        return jnp.where((value >= 0) & (value < self.num_categories), chosen, -jnp.inf)
+
+    def prob(self, value: jax.Array) -> jax.Array:
+        """Return the probability of `value`."""
+        return jnp.exp(self.log_prob(value))
+
+    @property
+    def probs(self) -> jax.Array:
+        """The probabilities `[..., A]`."""
+        return jnp.exp(self._logits)
+
+    def entropy(self) -> jax.Array:
+        """Return the entropy over the allowed actions, in nats."""
+        return -jnp.sum(jnp.exp(self._finite_logits) * self._finite_logits, axis=-1)
+
+    def __getitem__(self, index: Any) -> "Categorical":
+        """Return the distribution at `index` of the batch."""
+        logits = _at(self._logits, index)
+        return Categorical(logits, logits > -jnp.inf, self._dtype)
+
+
+class MultiCategorical(distrax.Distribution):
+    """A vector of independent categoricals of unequal sizes.
+
+    Args:
+      logits: `[..., sum(nvec)]` float, those of the first entry first.
+      nvec: number of values of each entry.
+      mask: of the shape of `logits`, or `[sum(nvec)]`, bool; each entry must keep a value.
+      dtype: of the samples.
+
+    >>> MultiCategorical(jnp.zeros(5), (2, 3)).log_prob(jnp.array([1, 0])) == -jnp.log(6.0)
+    Array(True, dtype=bool)
+    """
+
+    def __init__(
+        self, logits: jax.Array, nvec: Sequence[int], mask: jax.Array | None = None, dtype: Any = jnp.int32
+    ):
+        super().__init__()
+        if logits.shape[-1] != sum(nvec):
+            raise ValueError(f"`logits` must have sum(nvec) = {sum(nvec)} entries, got {logits.shape[-1]}")
+        self.nvec = tuple(nvec)
+        allowed = jnp.ones(logits.shape, bool) if mask is None else jnp.broadcast_to(mask, logits.shape)
+        self._entries = Categorical(self._pad(logits), self._pad(allowed), dtype)
+
+    def _pad(self, x: jax.Array) -> jax.Array:
+        if len(set(self.nvec)) == 1:
+            return x.reshape(*x.shape[:-1], len(self.nvec), self.nvec[0])
+        parts = jnp.split(x, np.cumsum(self.nvec)[:-1].tolist(), axis=-1)
+        widths = [(0, 0)] * (x.ndim - 1)
+        return jnp.stack([jnp.pad(p, [*widths, (0, max(self.nvec) - p.shape[-1])]) for p in parts], axis=-2)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, `(len(nvec),)`."""
+        return (len(self.nvec),)
+
+    def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
+        return self._entries._sample_n(key, n)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Return the log-probability of the vector `value`, `[...]`."""
+        return jnp.sum(self._entries.log_prob(value), axis=-1)
+
+    def entropy(self) -> jax.Array:
+        """Return the sum of the entries' entropies, `[...]`."""
+        return jnp.sum(self._entries.entropy(), axis=-1)
+
+    def mode(self) -> jax.Array:
+        """Return the most probable vector, `[..., len(nvec)]`."""
+        return self._entries.mode()
+
+
+class DiagonalGaussian(distrax.Distribution):
+    """A Gaussian vector with independent components.
+
+    Args:
+      mean: `[..., D]` float.
+      log_std: `[..., D]` or `[D]` float.
+
+    >>> round(float(DiagonalGaussian(jnp.zeros(2), jnp.zeros(2)).log_prob(jnp.zeros(2))), 4)
+    -1.8379
+    """
+
+    def __init__(self, mean: jax.Array, log_std: jax.Array):
+        super().__init__()
+        if mean.ndim < 1 or log_std.shape[-1:] != mean.shape[-1:]:
+            raise ValueError(
+                f"`log_std` must have one entry a component of `mean`, got {log_std.shape}, {mean.shape}"
+            )
+        self._mean = mean
+        self._log_std = jnp.broadcast_to(log_std, mean.shape)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, `(D,)`."""
+        return self._mean.shape[-1:]
+
+    @property
+    def log_std(self) -> jax.Array:
+        """The log standard deviations `[..., D]`."""
+        return self._log_std
+
+    def mean(self) -> jax.Array:
+        """Return the mean, `[..., D]`."""
+        return self._mean
+
+    def mode(self) -> jax.Array:
+        """Return the mean, which is the mode, `[..., D]`."""
+        return self._mean
+
+    def stddev(self) -> jax.Array:
+        """Return the standard deviations, `[..., D]`."""
+        return jnp.exp(self._log_std)
+
+    def variance(self) -> jax.Array:
+        """Return the variances, `[..., D]`."""
+        return jnp.exp(2.0 * self._log_std)
+
+    def _standard_normal(self, key: jax.Array, n: int) -> jax.Array:
+        return jax.random.normal(key, (n, *self._mean.shape), self._mean.dtype)
+
+    def _from_standard_normal(self, noise: jax.Array) -> jax.Array:
+        mean, std = self._mean[None], jnp.exp(self._log_std)[None]
+        return mean + std * noise
+
+    def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
+        return self._from_standard_normal(self._standard_normal(key, n))
+
+    def _sample_n_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+        noise = self._standard_normal(key, n)
+        return self._from_standard_normal(noise), self._log_prob_of_noise(noise)
+
+    def _log_prob_of_noise(self, noise: jax.Array) -> jax.Array:
+        noise, log_std = _align(noise, self._log_std)
+        return -jnp.sum(0.5 * jnp.square(noise) + log_std + _LOG_SQRT_2PI, axis=-1)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Return the log-density at `value`, summed over components, `[...]`."""
+        value, mean, log_std = _align(value, self._mean, self._log_std)
+        return -jnp.sum(
+            0.5 * jnp.square((value - mean) * jnp.exp(-log_std)) + log_std + _LOG_SQRT_2PI, axis=-1
+        )
+
+    def entropy(self) -> jax.Array:
+        """Return the differential entropy in nats, `[...]`."""
+        return gaussian_entropy(self._log_std)
+
+    def __getitem__(self, index: Any) -> "DiagonalGaussian":
+        """Return the distribution at `index` of the batch."""
+        return DiagonalGaussian(_at(self._mean, index), _at(self._log_std, index))
+
+
+class TanhGaussian(distrax.Distribution):
+    """A diagonal Gaussian squashed by tanh into the box between `low` and `high`.
+
+        action = (high + low) / 2 + (high - low) / 2 * tanh(u),    u ~ Normal(mean, std)
+        log p(action) = log Normal(u) - sum_i [log((high_i - low_i) / 2) + 2 (log 2 - u_i - softplus(-2 u_i))]
+
+    The last term is log(1 - tanh(u)^2) without its cancellation. Where |u| is above 9, float32's tanh is 1
+    and u cannot be recovered from the action; so keep u: `sample_and_log_prob` does, and `sample_latent`,
+    `log_prob_of_latent` and `squash` let the caller do so.
+
+    Args:
+      mean: `[..., D]` float, of the Gaussian.
+      log_std: `[..., D]` or `[D]` float, of the Gaussian.
+      low: scalar or `[D]`, finite.
+      high: scalar or `[D]`, finite, above `low`.
+
+    >>> policy = TanhGaussian(jnp.array([30.0]), jnp.zeros(1))
+    >>> action, log_prob = policy.sample_and_log_prob(seed=jax.random.key(0))
+    >>> float(action[0]), bool(jnp.isfinite(log_prob))
+    (1.0, True)
+
+    Source: Haarnoja et al. (2018), https://arxiv.org/abs/1801.01290, appendix C, equation 21.
+    """
+
+    def __init__(self, mean: jax.Array, log_std: jax.Array, low: Any = -1.0, high: Any = 1.0):
+        super().__init__()
+        self._gaussian = DiagonalGaussian(mean, log_std)
+        self._low = _vector(low, mean)
+        self._high = _vector(high, mean)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, `(D,)`."""
+        return self._gaussian.event_shape
+
+    @property
+    def gaussian(self) -> DiagonalGaussian:
+        """The distribution of the latent u."""
+        return self._gaussian
+
+    def squash(self, latent: jax.Array) -> jax.Array:
+        """Return the action of a latent u, `[..., D]`."""
+        latent, low, high = _align(latent, self._low, self._high)
+        return jnp.clip(0.5 * (high + low) + 0.5 * (high - low) * jnp.tanh(latent), low, high)
+
+    def unsquash(self, action: jax.Array) -> jax.Array:
+        """Return a latent u of an action, `[..., D]`; at the bounds and beyond it is +-8.7."""
+        action, low, high = _align(action, self._low, self._high)
+        limit = 1.0 - float(jnp.finfo(action.dtype).epsneg)
+        x = (action - 0.5 * (high + low)) / (0.5 * (high - low))
+        return jnp.arctanh(jnp.clip(x, -limit, limit))
+
+    def sample_latent(self, key: jax.Array) -> jax.Array:
+        """Return a draw of the latent u, `[..., D]`."""
+        return self._gaussian.sample(seed=key)
+
+    def log_prob_of_latent(self, latent: jax.Array) -> jax.Array:
+        """Return the log-density of the action `squash(latent)`, `[...]`, exact for any latent."""
+        return self._gaussian.log_prob(latent) - self._log_derivative(latent)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Return the log-density at the action `value`, `[...]`; `log_prob_of_latent` if u is known."""
+        return self.log_prob_of_latent(self.unsquash(value))
+
+    def _log_derivative(self, latent: jax.Array) -> jax.Array:
+        latent, low, high = _align(latent, self._low, self._high)
+        return jnp.sum(jnp.log(0.5 * (high - low)) + _log_tanh_derivative(latent), axis=-1)
+
+    def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
+        return self.squash(self._gaussian._sample_n(key, n))
+
+    def _sample_n_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+        latent, log_prob = self._gaussian._sample_n_and_log_prob(key, n)
+        return self.squash(latent), log_prob - self._log_derivative(latent)
+
+    def mode(self) -> jax.Array:
+        """Return the squashed mean, `[..., D]`: its median, which SAC evaluates, not its peak."""
+        return self.squash(self._gaussian.mean())
+
+    def entropy(self) -> jax.Array:
+        """Return the differential entropy in nats by Gauss-Hermite quadrature, `[...]`.
+
+        H = H(Normal) + E[log derivative], within 1e-3 for standard deviations up to 3.
+        """
+        nodes, weights = _hermite()
+        shape = (-1, *(1,) * self._gaussian.mean().ndim)
+        latent = self._gaussian._from_standard_normal(jnp.asarray(nodes, self._low.dtype).reshape(shape))
+        return self._gaussian.entropy() + jnp.tensordot(
+            jnp.asarray(weights, self._low.dtype), self._log_derivative(latent), axes=1
+        )
+
+    def __getitem__(self, index: Any) -> "TanhGaussian":
+        """Return the distribution at `index` of the batch."""
+        part = self._gaussian[index]
+        return TanhGaussian(part.mean(), part.log_std, self._low, self._high)
+
+
+class ActionHead(NamedTuple):
+    """What a policy network must emit for an action space, and the distribution made of it.
+
+    Attributes:
+      size: outputs of the network: logits, or means.
+      has_scale: whether as many log standard deviations must follow them, as `nets.ActorCritic` appends.
+      distribution: `(outputs, mask=None) -> distrax.Distribution`, outputs `[..., size or 2 * size]`.
+      to_action: from a draw (or the mode) of the distribution to what the environment takes: reshaped, and
+        clipped to the bounds; the log-probability remains that of the draw.
+    """
+
+    size: int
+    has_scale: bool
+    distribution: Callable[..., distrax.Distribution]
+    to_action: Callable[[jax.Array], jax.Array]
+
+
+def for_space(space: Space, squash: bool = False) -> ActionHead:
+    """Return the distribution and the head's size that fit an action space.
+
+    Args:
+      space: `Discrete` (a categorical), `MultiDiscrete` (independent categoricals) or a float `Box`
+        (a diagonal Gaussian, whose draws `to_action` clips).
+      squash: whether a `Box`, which then must be bounded, gets a tanh-Gaussian instead.
+
+    Raises:
+      ValueError: if no distribution serves the space, or it is unbounded and should be squashed.
+
+    >>> head = for_space(Discrete(4))
+    >>> head.size, head.distribution(jnp.zeros(4)).log_prob(jnp.int32(2)) == -jnp.log(4.0)
+    (4, Array(True, dtype=bool))
+    """
+    match space:
+        case Discrete():
+            return ActionHead(
+                size=space.n,
+                has_scale=False,
+                distribution=functools.partial(Categorical, dtype=space.dtype),
+                to_action=lambda action: action,
+            )
+        case MultiDiscrete():
+
+            def multi_categorical(outputs, mask=None):
+                return MultiCategorical(outputs, space.nvec, mask, space.dtype)
+
+            return ActionHead(sum(space.nvec), False, multi_categorical, lambda action: action)
+        case Box() if jnp.issubdtype(space.dtype, jnp.floating):
+            return _for_box(space, squash)
+    raise ValueError(f"`space` must be a Discrete, a MultiDiscrete or a float Box of actions, got {space}")
+
+
+def _for_box(space: Box, squash: bool) -> ActionHead:
+    size = math.prod(space.shape)
+    low, high = space.bounds()
+    if size == 0:
+        raise ValueError(f"`space` must have at least one action component, got {space}")
+    if squash and not (np.all(np.isfinite(low)) and np.all(np.isfinite(high)) and np.all(low < high)):
+        raise ValueError(f"`space` must have finite bounds with low < high to be squashed, got {space}")
+
+    def gaussian(outputs, mask=None):
+        if mask is not None:
+            raise ValueError("`mask` must be None: a Box of actions cannot be masked")
+        mean, log_std = jnp.split(outputs, 2, axis=-1)
+        if squash:
+            return TanhGaussian(mean, log_std, low.ravel(), high.ravel())
+        return DiagonalGaussian(mean, log_std)
+
+    def to_action(draw):
+        action = draw.reshape(*draw.shape[:-1], *space.shape)
+        return jnp.clip(*_align(action, jnp.asarray(low), jnp.asarray(high))).astype(space.dtype)
+
+    return ActionHead(size, True, gaussian, to_action)
+
+
+def _log_tanh_derivative(u: jax.Array) -> jax.Array:
+    return 2.0 * (math.log(2.0) - u - jax.nn.softplus(-2.0 * u))
+
+
+@functools.cache
+def _hermite() -> tuple[np.ndarray, np.ndarray]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE_NODES)
+    return nodes, weights / weights.sum()
+
+
+def _align(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """Return the arrays with leading axes of size 1 so that all have the same rank."""
+    rank = max(x.ndim for x in arrays)
+    return tuple(x.reshape(*(1,) * (rank - x.ndim), *x.shape) for x in arrays)
+
+
+def _at(x: jax.Array, index: Any) -> jax.Array:
+    """Return `x[index]`, where the index sees all axes but the last."""
+    rows = np.arange(math.prod(x.shape[:-1])).reshape(x.shape[:-1])[index]
+    return x.reshape(-1, x.shape[-1])[rows]
+
+
+def _vector(bound: Any, mean: jax.Array) -> jax.Array:
+    return jnp.broadcast_to(jnp.asarray(bound, mean.dtype), mean.shape[-1:])
+
+
+@RegisterKL(Categorical, Categorical)
+def _kl_categorical(p: Categorical, q: Categorical, *_, **__) -> jax.Array:
+    """Return KL(p || q), infinite where q forbids what p allows."""
+    log_p, log_q = p.logits, q.logits
+    is_possible = log_p > -jnp.inf
+    difference = jnp.where(is_possible, log_p, 0.0) - jnp.where(is_possible, log_q, 0.0)
+    return jnp.sum(jnp.where(is_possible, jnp.exp(log_p) * difference, 0.0), axis=-1)
+
+
+@RegisterKL(MultiCategorical, MultiCategorical)
+def _kl_multi_categorical(p: MultiCategorical, q: MultiCategorical, *_, **__) -> jax.Array:
+    return jnp.sum(_kl_categorical(p._entries, q._entries), axis=-1)
+
+
+@RegisterKL(DiagonalGaussian, DiagonalGaussian)
+def _kl_gaussian(p: DiagonalGaussian, q: DiagonalGaussian, *_, **__) -> jax.Array:
+    log_ratio = p.log_std - q.log_std
+    distance = jnp.square((p.mean() - q.mean()) * jnp.exp(-q.log_std))
+    return jnp.sum(0.5 * (jnp.exp(2.0 * log_ratio) + distance - 1.0) - log_ratio, axis=-1)
+
+
+@RegisterKL(TanhGaussian, TanhGaussian)
+def _kl_tanh_gaussian(p: TanhGaussian, q: TanhGaussian, *_, **__) -> jax.Array:
+    """Return KL(p || q), that of the Gaussians: both must have the same bounds."""
+    return _kl_gaussian(p.gaussian, q.gaussian)

@@ -1,0 +1,30 @@
+"""Returns, advantages and losses: arrays in, arrays out, each with its equation and paper."""
+
+from jaxrl.ops.losses import (
+    approximate_kl,
+    categorical_entropy,
+    clip_fraction,
+    clipped_surrogate,
+    clipped_value_loss,
+    explained_variance,
+    gaussian_entropy,
+    standardize,
+    value_loss,
+)
+from jaxrl.ops.returns import discounted_returns, gae, lambda_returns, n_step_returns
+
+__all__ = [
+    "approximate_kl",
+    "categorical_entropy",
+    "clip_fraction",
+    "clipped_surrogate",
+    "clipped_value_loss",
+    "discounted_returns",
+    "explained_variance",
+    "gae",
+    "gaussian_entropy",
+    "lambda_returns",
+    "n_step_returns",
+    "standardize",
+    "value_loss",
+]
