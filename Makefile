@@ -12,7 +12,7 @@ BIN := .venv/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
 help:
-	@sed -n 's/^# /make /p' Makefile
+	@sed -n '/^#/!q; s/^# /make /p' Makefile
 
 demo: .venv/core
 	$(BIN)/python -m experiments.demo
