@@ -78,6 +78,10 @@ class Categorical(distrax.Categorical):
         """Return the entropy over the allowed actions, in nats."""
         return -jnp.sum(jnp.exp(self._finite_logits) * self._finite_logits, axis=-1)
 
+    def mode(self) -> jax.Array:
+        """Return the most probable action, `[...]`."""
+        return jnp.argmax(self._logits, axis=-1).astype(self._dtype)
+
     def __getitem__(self, index: Any) -> "Categorical":
         """Return the distribution at `index` of the batch."""
         logits = _at(self._logits, index)
@@ -412,7 +416,6 @@ def _vector(bound: Any, mean: jax.Array) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(bound, mean.dtype), mean.shape[-1:])
 
 
-@RegisterKL(Categorical, Categorical)
 def _kl_categorical(p: Categorical, q: Categorical, *_, **__) -> jax.Array:
     """Return KL(p || q), infinite where q forbids what p allows."""
     log_p, log_q = p.logits, q.logits
@@ -421,19 +424,25 @@ def _kl_categorical(p: Categorical, q: Categorical, *_, **__) -> jax.Array:
     return jnp.sum(jnp.where(is_possible, jnp.exp(log_p) * difference, 0.0), axis=-1)
 
 
-@RegisterKL(MultiCategorical, MultiCategorical)
 def _kl_multi_categorical(p: MultiCategorical, q: MultiCategorical, *_, **__) -> jax.Array:
     return jnp.sum(_kl_categorical(p._entries, q._entries), axis=-1)
 
 
-@RegisterKL(DiagonalGaussian, DiagonalGaussian)
 def _kl_gaussian(p: DiagonalGaussian, q: DiagonalGaussian, *_, **__) -> jax.Array:
     log_ratio = p.log_std - q.log_std
     distance = jnp.square((p.mean() - q.mean()) * jnp.exp(-q.log_std))
     return jnp.sum(0.5 * (jnp.exp(2.0 * log_ratio) + distance - 1.0) - log_ratio, axis=-1)
 
 
-@RegisterKL(TanhGaussian, TanhGaussian)
 def _kl_tanh_gaussian(p: TanhGaussian, q: TanhGaussian, *_, **__) -> jax.Array:
     """Return KL(p || q), that of the Gaussians: both must have the same bounds."""
     return _kl_gaussian(p.gaussian, q.gaussian)
+
+
+for _class, _kl in {
+    Categorical: _kl_categorical,
+    MultiCategorical: _kl_multi_categorical,
+    DiagonalGaussian: _kl_gaussian,
+    TanhGaussian: _kl_tanh_gaussian,
+}.items():
+    RegisterKL(_class, _class)(_kl)
