@@ -1,0 +1,30 @@
+"""Worlds on a grid: one engine (`GridWorld`), several maps and rules."""
+
+from functools import partial
+
+from envs.core import register
+from envs.gridworlds.four_rooms import FourRooms
+from envs.gridworlds.frozen_lake import MAP_4X4, MAP_8X8, FrozenLake, random_lake
+from envs.gridworlds.grid import FLOOR, GOAL, PIT, WALL, GridParams, GridState, GridWorld, place_goal
+from envs.gridworlds.windy import WindyGridWorld
+
+__all__ = [
+    "FLOOR",
+    "GOAL",
+    "PIT",
+    "WALL",
+    "FourRooms",
+    "FrozenLake",
+    "GridParams",
+    "GridState",
+    "GridWorld",
+    "WindyGridWorld",
+    "place_goal",
+    "random_lake",
+]
+
+register("GridWorld-v1", GridWorld)
+register("WindyGridWorld-v1", WindyGridWorld)
+register("FrozenLake4x4-v1", partial(FrozenLake, id="FrozenLake4x4-v1", map=MAP_4X4))
+register("FrozenLake8x8-v1", partial(FrozenLake, id="FrozenLake8x8-v1", map=MAP_8X8))
+register("FourRooms-v1", FourRooms)

@@ -1,0 +1,327 @@
+"""`GridWorld`: any map with walls, pits, goals, slippery ground and wind.
+
+The map's size is static; what lies on it is an array of `GridParams`. So maps of one size share a
+compiled program, and a map can be drawn anew for every episode.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from envs.core import Step
+from envs.spaces import Box, Discrete, Space
+from envs.tabular import Outcomes
+
+FLOOR, WALL, PIT, GOAL = range(4)
+_LETTERS = {".": FLOOR, " ": FLOOR, "F": FLOOR, "S": FLOOR, "#": WALL, "H": PIT, "G": GOAL}
+
+# Russell and Norvig's 4x3 world; its slip and rewards are the defaults of `GridWorld`.
+MAP_4X3 = ("...G", ".#.H", "S...")
+
+
+@struct.dataclass
+class GridParams:
+    """What a grid world holds and pays; every field may be traced and mapped over.
+
+    Attributes:
+      cells: `[H, W]` int32, FLOOR, WALL, PIT or GOAL. Pits and goals end the episode.
+      start: `[H * W]` float32, the probabilities of the first cell.
+      slip: `[]` float32 in [0, 1], the probability that another direction than the chosen one is taken.
+      step_reward: `[]` float32, for a step that ends on the floor (bumping into a wall included).
+      goal_reward: `[]` float32, for entering a goal.
+      pit_reward: `[]` float32, for entering a pit.
+      max_steps: `[]` int32, the step at which an episode is truncated.
+      wind: `[H, W, 2]` int32, rows and columns by which a move that leaves the cell is shifted; or None.
+    """
+
+    cells: jax.Array
+    start: jax.Array
+    slip: jax.Array
+    step_reward: jax.Array
+    goal_reward: jax.Array
+    pit_reward: jax.Array
+    max_steps: jax.Array
+    wind: jax.Array | None = None
+
+
+@struct.dataclass
+class GridState:
+    """Where the agent is: `position` `[]` int32 = row * W + column; `t` `[]` int32, steps taken."""
+
+    position: jax.Array
+    t: jax.Array
+
+
+@dataclass(frozen=True)
+class GridWorld:
+    """A walker on a map. Actions: 0 left, 1 down, 2 right, 3 up.
+
+    The direction taken is `action + turn` modulo 4: turn 0 with probability 1 - slip, and the other
+    `turns` share the slip equally. Walls and the border stop a move. Wind then shifts the walker; a
+    shift into a wall has no effect. The defaults are the 4x3 world of Russell and Norvig.
+
+    Args:
+      map: rows of equal length, as a tuple or as lines of one string. `S` start, `.` floor, `#` wall,
+        `H` pit, `G` goal. Without an `S`, every floor cell is an equally likely start.
+      wind: per column, the number of cells by which the wind shifts upwards.
+      turns: the directions that may be taken, relative to the chosen one; 0 must be among them.
+      random_start: draw the first cell from `params.start`; if false, it is the likeliest cell and
+        `reset` ignores its key. By default true unless the map has exactly one `S`.
+      observation: "index" for the cell's number, a `Discrete`; "image" for `[H, W, 4]` zeros and ones:
+        agent, walls, pits, goals.
+
+    Raises:
+      ValueError: if the map is not a rectangle of known letters with a start, or an option does not fit it.
+
+    >>> env = GridWorld(map=("S.G",))
+    >>> params = env.default_params().replace(slip=jnp.float32(0))
+    >>> state, obs = env.reset(jax.random.key(0), params)
+    >>> print(env.ascii(state, params))
+    A.G
+    >>> state, out = env.step(jax.random.key(1), state, 2, params)
+    >>> int(out.obs), round(float(out.reward), 2), bool(out.terminated)
+    (1, -0.04, False)
+
+    Source: Russell and Norvig, Artificial Intelligence: A Modern Approach, 3rd edition, section 17.1.
+    """
+
+    id: str = "GridWorld-v1"
+    map: tuple[str, ...] = MAP_4X3
+    wind: tuple[int, ...] | None = None
+    turns: tuple[int, ...] = (-1, 0, 1)
+    random_start: bool | None = None
+    observation: str = "index"
+
+    def __post_init__(self):
+        rows = tuple(self.map.strip("\n").splitlines() if isinstance(self.map, str) else self.map)
+        object.__setattr__(self, "map", rows)
+        object.__setattr__(self, "turns", tuple(self.turns))
+        _check_map(rows)
+        if self.wind is not None:
+            object.__setattr__(self, "wind", tuple(int(w) for w in self.wind))
+            if len(self.wind) != self.shape[1]:
+                raise ValueError(f"`wind` must have one entry a column = {self.shape[1]}, got {self.wind}")
+        if self.turns.count(0) != 1 or len({turn % 4 for turn in self.turns}) != len(self.turns):
+            raise ValueError(f"`turns` must hold 0 and otherwise distinct turns modulo 4, got {self.turns}")
+        if self.observation not in ("index", "image"):
+            raise ValueError(f"`observation` must be 'index' or 'image', got {self.observation!r}")
+        if self.random_start is None:
+            object.__setattr__(self, "random_start", "".join(rows).count("S") != 1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the map."""
+        return len(self.map), len(self.map[0])
+
+    @property
+    def num_states(self) -> int:
+        """The number of cells, walls included."""
+        return self.shape[0] * self.shape[1]
+
+    def default_params(self) -> GridParams:
+        """Return the map's contents with the rewards and the slip of Russell and Norvig."""
+        cells, start = parse_map(self.map)
+        return GridParams(
+            cells=cells,
+            start=start,
+            slip=jnp.float32(0.2),
+            step_reward=jnp.float32(-0.04),
+            goal_reward=jnp.float32(1.0),
+            pit_reward=jnp.float32(-1.0),
+            max_steps=jnp.int32(100),
+            wind=None if self.wind is None else upward_wind(self.wind, self.shape[0]),
+        )
+
+    def time_limit(self, params: GridParams) -> jax.Array:
+        """Return the step at which episodes are truncated."""
+        return params.max_steps
+
+    def observation_space(self, params: GridParams) -> Space:
+        """Return `Discrete(H * W)`, or a `Box` `[H, W, 4]` for images."""
+        if self.observation == "image":
+            return Box(0.0, 1.0, (*self.shape, 4))
+        return Discrete(self.num_states)
+
+    def action_space(self, params: GridParams) -> Discrete:
+        """Return the four directions: left, down, right, up."""
+        return Discrete(4)
+
+    def reset(self, key: jax.Array, params: GridParams) -> tuple[GridState, jax.Array]:
+        """Return a first state and its observation; ignores `key` unless `random_start`."""
+        if self.random_start:
+            # Inverse distribution function; 1 - u lies in (0, 1], so a cell of probability 0 is never drawn.
+            cumulative = jnp.cumsum(params.start)
+            position = jnp.argmax(cumulative >= cumulative[-1] * (1 - jax.random.uniform(key)))
+        else:
+            position = jnp.argmax(params.start)
+        state = GridState(position=position.astype(jnp.int32), t=jnp.int32(0))
+        return state, self._observe(state, params)
+
+    def step(
+        self, key: jax.Array, state: GridState, action: jax.Array, params: GridParams
+    ) -> tuple[GridState, Step]:
+        """Return the next state and what happened; a walker in a pit or on a goal stays there."""
+        edges = jnp.cumsum(self._turn_probabilities(params))[:-1]
+        taken = jnp.sum(jax.random.uniform(key) >= edges)
+        position, reward, terminated = self._move(
+            state.position, action + jnp.asarray(self.turns, jnp.int32)[taken], params
+        )
+        state = GridState(position=position, t=state.t + 1)
+        truncated = (state.t >= params.max_steps) & ~terminated
+        return state, Step(self._observe(state, params), reward, terminated, truncated)
+
+    def state_index(self, state: GridState, params: GridParams) -> jax.Array:
+        """Return the number of the agent's cell, row by row."""
+        return state.position
+
+    def state_at(self, index: jax.Array, params: GridParams) -> GridState:
+        """Return the state with the agent in cell `index` and a fresh clock."""
+        return GridState(position=jnp.asarray(index, jnp.int32), t=jnp.int32(0))
+
+    def start_distribution(self, params: GridParams) -> jax.Array:
+        """Return the `[H * W]` probabilities of the first cell."""
+        if self.random_start:
+            return params.start / jnp.sum(params.start)
+        return jax.nn.one_hot(jnp.argmax(params.start), self.num_states, dtype=jnp.float32)
+
+    def outcomes(self, state_index: jax.Array, action: jax.Array, params: GridParams) -> Outcomes:
+        """Return what may follow: K = `len(turns)` branches in the order of `turns`."""
+        directions = jnp.asarray(action, jnp.int32) + jnp.asarray(self.turns, jnp.int32)
+        following = jax.vmap(self._move, in_axes=(None, 0, None))(state_index, directions, params)
+        ended = params.cells.ravel()[state_index] != FLOOR
+        intended = jnp.asarray([turn == 0 for turn in self.turns], jnp.float32)
+        return Outcomes(jnp.where(ended, intended, self._turn_probabilities(params)), *following)
+
+    def ascii(self, state: GridState | None, params: GridParams) -> str:
+        """Return the map as text, the agent as `A`."""
+        rows = np.array(list(".#HG"))[np.asarray(params.cells)]
+        if (start := _only_start(params)) is not None:
+            rows[start] = "S"
+        if state is not None:
+            rows[divmod(int(state.position), self.shape[1])] = "A"
+        return "\n".join("".join(row) for row in rows)
+
+    def frame(
+        self, state: GridState | None, params: GridParams, values: Any = None, policy: Any = None
+    ) -> np.ndarray:
+        """Return a picture of the map, `[height, width, 3]` uint8.
+
+        Args:
+          state: where to draw the agent, or None.
+          params: the map.
+          values: `[H * W]`, tints the floor from low to high.
+          policy: `[H * W]` actions, drawn as arrows on the floor.
+        """
+        from envs import render
+
+        cells = np.asarray(params.cells)
+        floor = cells == FLOOR
+        sprites = []
+        if (start := _only_start(params)) is not None:
+            sprites.append((*start, render.START))
+        if policy is not None:
+            moves = np.asarray(policy).reshape(self.shape)
+            sprites += [(r, c, render.ARROWS[int(moves[r, c])]) for r, c in np.argwhere(floor)]
+        if params.wind is not None:
+            sprites += [
+                (r, c, render.WIND[_heading(push)])
+                for (r, c), push in zip(np.argwhere(floor), np.asarray(params.wind)[floor], strict=True)
+                if push.any()
+            ]
+        if state is not None:
+            sprites.append((*divmod(int(state.position), self.shape[1]), render.AGENT))
+        shade = None if values is None else np.where(floor, np.asarray(values).reshape(self.shape), np.nan)
+        return render.tiles(cells, render.GRID_TILES, sprites, shade)
+
+    def _turn_probabilities(self, params: GridParams) -> jax.Array:
+        others = max(len(self.turns) - 1, 1)
+        slip = params.slip if len(self.turns) > 1 else jnp.zeros_like(params.slip)
+        return jnp.stack([slip / others if turn else 1 - slip for turn in self.turns])
+
+    def _move(
+        self, position: jax.Array, direction: jax.Array, params: GridParams
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        kinds = params.cells.ravel()
+        direction = direction % 4
+        down = (direction == 1).astype(jnp.int32) - (direction == 3)
+        right = (direction == 2).astype(jnp.int32) - (direction == 0)
+        target = self._shift(position, down, right, kinds)
+        if params.wind is not None:
+            push = params.wind.reshape(-1, 2)[position]
+            target = self._shift(target, push[0], push[1], kinds)
+        ended = kinds[position] != FLOOR
+        target = jnp.where(ended, position, target)
+        kind = kinds[target]
+        reward = jnp.where(kind == GOAL, params.goal_reward, params.step_reward)
+        reward = jnp.where(kind == PIT, params.pit_reward, reward)
+        return target, jnp.where(ended, 0.0, reward), kind != FLOOR
+
+    def _shift(self, position: jax.Array, down: jax.Array, right: jax.Array, kinds: jax.Array) -> jax.Array:
+        height, width = self.shape
+        row = jnp.clip(position // width + down, 0, height - 1)
+        column = jnp.clip(position % width + right, 0, width - 1)
+        target = row * width + column
+        return jnp.where(kinds[target] == WALL, position, target)
+
+    def _observe(self, state: GridState, params: GridParams) -> jax.Array:
+        if self.observation == "index":
+            return state.position
+        agent = (jnp.arange(self.num_states) == state.position).reshape(self.shape)
+        kinds = [params.cells == kind for kind in (WALL, PIT, GOAL)]
+        return jnp.stack([agent, *kinds], axis=-1).astype(jnp.float32)
+
+
+def parse_map(map: tuple[str, ...]) -> tuple[jax.Array, jax.Array]:
+    """Return `(cells, start)` of a map: `[H, W]` int32 and `[H * W]` float32, as `GridParams` holds them.
+
+    >>> cells, start = parse_map(("S#", ".G"))
+    >>> cells.tolist(), start.tolist()
+    ([[0, 1], [0, 3]], [1.0, 0.0, 0.0, 0.0])
+    """
+    _check_map(map)
+    cells = np.array([[_LETTERS[letter] for letter in row] for row in map], np.int32)
+    starts = np.array([[letter == "S" for letter in row] for row in map])
+    if not starts.any():
+        starts = cells == FLOOR
+    return jnp.asarray(cells), jnp.asarray((starts / starts.sum()).ravel(), jnp.float32)
+
+
+def upward_wind(strength: tuple[int, ...], height: int) -> jax.Array:
+    """Return `[height, W, 2]` int32 for a wind that shifts column w upwards by `strength[w]` cells."""
+    up = np.broadcast_to(-np.array(strength, np.int32), (height, len(strength)))
+    return jnp.asarray(np.stack([up, np.zeros_like(up)], axis=-1))
+
+
+def place_goal(params: GridParams, position: jax.Array) -> GridParams:
+    """Return `params` with one goal, in cell `position`, and an equally likely start on every floor cell.
+
+    >>> params = place_goal(GridWorld().default_params(), jnp.int32(0))
+    >>> params.cells[0].tolist()
+    [3, 0, 0, 0]
+    """
+    kinds = jnp.where(params.cells.ravel() == GOAL, FLOOR, params.cells.ravel()).at[position].set(GOAL)
+    floor = (kinds == FLOOR).astype(jnp.float32)
+    return params.replace(cells=kinds.reshape(params.cells.shape), start=floor / jnp.sum(floor))
+
+
+def _check_map(map: tuple[str, ...]) -> None:
+    if not map or not map[0] or len({len(row) for row in map}) != 1:
+        raise ValueError(f"`map` must hold rows of one positive length, got {map}")
+    if unknown := set("".join(map)) - set(_LETTERS):
+        raise ValueError(f"`map` must hold only {''.join(_LETTERS)!r}, got {''.join(sorted(unknown))!r}")
+    if not set("".join(map)) & set(". FS"):
+        raise ValueError(f"`map` must hold a start 'S' or a floor cell '.', got {map}")
+
+
+def _only_start(params: GridParams) -> tuple[int, int] | None:
+    cells = np.flatnonzero(np.asarray(params.start))
+    return divmod(int(cells[0]), params.cells.shape[1]) if len(cells) == 1 else None
+
+
+def _heading(push: np.ndarray) -> int:
+    down, right = int(push[0]), int(push[1])
+    return (1 if down > 0 else 3) if abs(down) >= abs(right) else (2 if right > 0 else 0)
