@@ -1,0 +1,279 @@
+"""Grid worlds against Gymnasium's tables, published numbers and hand-made moves."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+from envs.gridworlds import FLOOR, GOAL, PIT, FourRooms, FrozenLake, GridWorld, place_goal, random_lake
+from envs.tabular import extract
+
+LEFT, DOWN, RIGHT, UP = range(4)
+GRIDS = ["GridWorld-v1", "WindyGridWorld-v1", "FrozenLake4x4-v1", "FrozenLake8x8-v1", "FourRooms-v1"]
+
+
+def optimal_values(mdp, gamma=1.0, sweeps=2000):
+    P, R = np.asarray(mdp.P, np.float64), np.asarray(mdp.R, np.float64)
+    values = np.zeros(len(P))
+    for _ in range(sweeps):
+        values = (R + gamma * P @ values).max(axis=1)
+    return values
+
+
+def outcome_tables(env, params):
+    def each(state, action):
+        return env.outcomes(state, action, params)
+
+    states = jnp.arange(env.num_states, dtype=jnp.int32)
+    table = jax.jit(jax.vmap(jax.vmap(each, (None, 0)), (0, None)))
+    return [np.asarray(leaf) for leaf in table(states, jnp.arange(4, dtype=jnp.int32))]
+
+
+@pytest.mark.parametrize(("size", "limit"), [("4x4", 100), ("8x8", 200)])
+@pytest.mark.parametrize("slippery", [False, True])
+def test_frozen_lake_equals_gymnasiums_table_entry_by_entry(size, limit, slippery):
+    reference = gymnasium.make("FrozenLake-v1", map_name=size, is_slippery=slippery).unwrapped
+    env, params = envs.make(f"FrozenLake{size}-v1")
+    if not slippery:
+        params = params.replace(slip=jnp.float32(0.0))
+    probability, following, reward, terminated = outcome_tables(env, params)
+    for state, actions in reference.P.items():
+        for action, expected in actions.items():
+            k = probability[state, action] > 0
+            assert k.sum() == len(expected)
+            np.testing.assert_allclose(probability[state, action][k], [e[0] for e in expected], atol=1e-6)
+            assert following[state, action][k].tolist() == [e[1] for e in expected]
+            assert reward[state, action][k].tolist() == [e[2] for e in expected]
+            assert terminated[state, action][k].tolist() == [e[3] for e in expected]
+    assert envs.time_limit(env, params) == limit
+    np.testing.assert_allclose(env.start_distribution(params), reference.initial_state_distrib)
+
+
+@pytest.mark.parametrize("id", GRIDS)
+def test_steps_follow_the_model(id):
+    env, params = envs.make(id)
+    probability, following, reward, terminated = outcome_tables(env, params)
+    cases, draws = 12, 3000
+    floor = np.flatnonzero(np.asarray(params.cells).ravel() == FLOOR)
+    rng = np.random.default_rng(0)
+    states, actions = rng.choice(floor, cases), rng.integers(0, 4, cases)
+
+    @jax.jit
+    def transitions(key, states, actions):
+        def one(key, state, action):
+            return env.step(key, env.state_at(state, params), action, params)
+
+        keys = jax.random.split(key, (cases, draws))
+        return jax.vmap(jax.vmap(one, (0, None, None)))(keys, states, actions)
+
+    after, out = transitions(
+        jax.random.key(0), jnp.asarray(states, jnp.int32), jnp.asarray(actions, jnp.int32)
+    )
+    positions, rewards, ends = (np.asarray(leaf) for leaf in (after.position, out.reward, out.terminated))
+    for case, (state, action) in enumerate(zip(states, actions, strict=True)):
+        expected = np.zeros(env.num_states)
+        np.add.at(expected, following[state, action], probability[state, action])
+        seen = np.bincount(positions[case], minlength=env.num_states) / draws
+        np.testing.assert_allclose(seen, expected, atol=5 * np.sqrt(0.25 / draws))
+        assert set(np.flatnonzero(seen)) <= set(np.flatnonzero(expected))
+        for k, entered in enumerate(following[state, action]):
+            here = positions[case] == entered
+            assert np.all(rewards[case, here] == reward[state, action, k])
+            assert np.all(ends[case, here] == terminated[state, action, k])
+
+
+def test_4x3_world_has_the_values_of_russell_and_norvig():
+    # Figure 17.3 lists utilities that include the reward of the state itself, here paid on entering it.
+    env, params = envs.make("GridWorld-v1")
+    values = optimal_values(extract(env, params)).reshape(3, 4) - 0.04
+    expected = [[0.812, 0.868, 0.918, np.nan], [0.762, np.nan, 0.660, np.nan], [0.705, 0.655, 0.611, 0.388]]
+    known = ~np.isnan(expected)
+    np.testing.assert_allclose(values[known], np.array(expected)[known], atol=6e-4)
+
+
+def test_windy_world_takes_15_steps():
+    env, params = envs.make("WindyGridWorld-v1")
+    values = optimal_values(extract(env, params), sweeps=100)
+    assert values[int(env.reset(jax.random.key(0), params)[0].position)] == -15
+
+
+def test_wind_shifts_after_the_move_and_stops_at_walls_and_the_border():
+    env = GridWorld(map=("#..", "...", "S.G"), wind=(1, 2, 0), turns=(0,))
+    params = env.default_params()
+
+    def go(position, action):
+        state, _ = env.step(jax.random.key(0), env.state_at(position, params), action, params)
+        return int(state.position)
+
+    assert go(6, RIGHT) == 4  # one up, by the wind of the column that is left
+    assert go(7, LEFT) == 6  # two up would be the wall: no effect
+    assert go(4, DOWN) == 1  # two up from the bottom row
+    assert go(1, RIGHT) == 2  # the border stops the wind
+    assert go(3, DOWN) == 3
+    assert go(5, UP) == 2
+
+
+def test_four_rooms_is_the_published_map():
+    env, params = envs.make("FourRooms-v1")
+    assert int(np.sum(np.asarray(params.cells) != 1)) == 104
+    hallways = {(3, 6), (6, 2), (7, 9), (10, 6)}
+    cells = np.asarray(params.cells) != 1
+    rooms = [(1, 6, 1, 6), (1, 7, 7, 12), (7, 12, 1, 6), (8, 12, 7, 12)]
+    inside = np.zeros_like(cells)
+    for top, bottom, left, right in rooms:
+        inside[top:bottom, left:right] = True
+    assert {tuple(map(int, cell)) for cell in np.argwhere(cells & ~inside)} == hallways
+    assert int(params.cells[7, 9]) == GOAL
+    out = env.outcomes(jnp.int32(14), jnp.int32(RIGHT), params)
+    moved = dict(zip(np.asarray(out.next_state).tolist(), [0] * 4, strict=True))
+    for following, probability in zip(out.next_state.tolist(), out.probability.tolist(), strict=True):
+        moved[following] += probability
+    assert moved == pytest.approx({15: 2 / 3, 27: 1 / 9, 14: 2 / 9})
+
+
+def test_walls_block_ends_stay_and_the_clock_truncates():
+    env = GridWorld(map=("S#G", "..H"), turns=(0,))
+    params = env.default_params().replace(max_steps=jnp.int32(2))
+    state, obs = env.reset(jax.random.key(0), params)
+    assert int(obs) == 0
+    state, out = env.step(jax.random.key(0), state, RIGHT, params)
+    assert (int(out.obs), bool(out.terminated), bool(out.truncated)) == (0, False, False)
+    assert float(out.reward) == pytest.approx(-0.04)
+    _, out = env.step(jax.random.key(0), state, DOWN, params)
+    assert (int(out.obs), bool(out.terminated), bool(out.truncated)) == (3, False, True)
+    # The goal is entered in the last step: terminated wins over truncated.
+    beside = env.state_at(jnp.int32(4), params).replace(t=jnp.int32(1))
+    ended, out = env.step(jax.random.key(0), beside, RIGHT, params)
+    assert (int(out.obs), float(out.reward), bool(out.terminated), bool(out.truncated)) == (
+        5,
+        -1.0,
+        True,
+        False,
+    )
+    again, out = env.step(jax.random.key(0), ended, LEFT, params)
+    assert (int(again.position), float(out.reward), bool(out.terminated)) == (5, 0.0, True)
+
+
+def test_one_compile_serves_all_slips_and_maps():
+    env, params = envs.make("FrozenLake8x8-v1")
+    slips = jnp.array([0.0, 0.3, 2 / 3, 1.0], jnp.float32)
+    axes = jax.tree.map(lambda _: None, params).replace(slip=0)
+    compiled = []
+
+    @jax.jit
+    def goes_right(keys, params):
+        compiled.append(1)
+
+        def share(params):
+            state = env.state_at(jnp.int32(9), params)
+            after, _ = jax.vmap(lambda key: env.step(key, state, RIGHT, params))(keys)
+            return jnp.mean(after.position == 10)
+
+        return jax.vmap(share, (axes,))(params)
+
+    keys = jax.random.split(jax.random.key(0), 4000)
+    shares = goes_right(keys, params.replace(slip=slips))
+    np.testing.assert_allclose(shares, 1 - slips, atol=0.04)
+    assert float(shares[0]) == 1.0 and float(shares[3]) == 0.0
+    goes_right(keys, random_lake(jax.random.key(1), params).replace(slip=slips))
+    assert len(compiled) == 1
+
+
+def test_starts_follow_their_distribution_and_a_single_start_ignores_the_key():
+    env = FourRooms()
+    params = env.default_params()
+    reset = jax.jit(jax.vmap(lambda key, params: env.reset(key, params)[0].position, (0, None)))
+    positions = np.asarray(reset(jax.random.split(jax.random.key(0), 4000), params))
+    seen = np.bincount(positions, minlength=env.num_states) / 4000
+    floor = np.asarray(params.cells).ravel() == FLOOR
+    assert np.all(seen[floor] > 0) and np.all(seen[~floor] == 0)
+    np.testing.assert_allclose(seen, env.start_distribution(params), atol=0.01)
+    uneven = params.replace(
+        start=jnp.zeros(env.num_states).at[jnp.array([14, 15])].set(jnp.array([1.0, 3.0]))
+    )
+    positions = np.asarray(reset(jax.random.split(jax.random.key(1), 4000), uneven))
+    np.testing.assert_allclose(np.mean(positions == 15), 0.75, atol=0.04)
+    assert set(positions.tolist()) == {14, 15}
+    lake = FrozenLake()
+    jaxpr = jax.make_jaxpr(lake.reset)(jax.random.key(0), lake.default_params())
+    assert "random_bits" not in str(jaxpr)
+
+
+def test_image_observations_show_agent_walls_pits_and_goals():
+    env = GridWorld(map=("S#", "HG"), observation="image")
+    params = env.default_params()
+    _, obs = env.reset(jax.random.key(0), params)
+    assert obs.shape == (2, 2, 4) and env.observation_space(params).contains(obs)
+    expected = [[[1, 0, 0, 0], [0, 1, 0, 0]], [[0, 0, 1, 0], [0, 0, 0, 1]]]
+    assert obs.tolist() == expected
+
+
+@pytest.mark.parametrize("id", GRIDS)
+def test_dtypes_survive_a_step_and_observations_stay_in_their_space(id):
+    env, params = envs.make(id)
+    state, obs = jax.jit(env.reset)(jax.random.key(0), params)
+    after, out = jax.jit(env.step)(jax.random.key(1), state, jnp.int32(0), params)
+
+    def types(tree):
+        return jax.tree.map(lambda x: (x.dtype, x.weak_type, x.shape), tree)
+
+    assert types(state) == types(after) and types(obs) == types(out.obs)
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves((state, out, params)))
+    assert env.observation_space(params).contains(out.obs)
+    assert (out.reward.dtype, out.terminated.dtype, out.truncated.dtype) == (jnp.float32, bool, bool)
+
+
+def test_random_lakes_can_always_be_crossed_and_differ():
+    env, params = envs.make("FrozenLake8x8-v1")
+    draw = jax.jit(jax.vmap(lambda key: random_lake(key, params, 0.8).replace(slip=jnp.float32(0.0))))
+    lakes = draw(jax.random.split(jax.random.key(0), 32))
+    cells = np.asarray(lakes.cells)
+    assert len({lake.tobytes() for lake in cells}) == 32
+    assert np.all(cells[:, 0, 0] == FLOOR) and np.all(cells[:, -1, -1] == GOAL)
+    # 15 cells of 64 are kept free at least.
+    assert 0.6 < np.mean(cells == PIT) / (49 / 64) < 1.0
+    mdps = jax.device_get(jax.jit(jax.vmap(lambda params: extract(env, params)))(lakes))
+    for lake in range(32):
+        mdp = jax.tree.map(lambda leaf, lake=lake: leaf[lake], mdps)
+        assert optimal_values(mdp, sweeps=20)[0] == 1.0
+
+
+def test_place_goal_moves_the_goal_and_the_starts():
+    params = FourRooms().default_params()
+    moved = jax.jit(place_goal)(params, jnp.int32(14))
+    assert np.argwhere(np.asarray(moved.cells) == GOAL).tolist() == [[1, 1]]
+    assert float(moved.start[14]) == 0 and float(moved.start[7 * 13 + 9]) == pytest.approx(1 / 103)
+    assert float(moved.start.sum()) == pytest.approx(1)
+
+
+def test_environments_are_equal_by_value():
+    assert FrozenLake() == FrozenLake() and hash(FrozenLake()) == hash(FrozenLake())
+    assert GridWorld(map="S.\n.G") == GridWorld(map=("S.", ".G"))
+    assert GridWorld(map="S.\n.G") != GridWorld(map="S.\nG.")
+
+
+def test_ascii_shows_map_and_agent():
+    env, params = envs.make("FrozenLake4x4-v1")
+    assert env.ascii(None, params) == "S...\n.H.H\n...H\nH..G"
+    assert env.ascii(env.state_at(jnp.int32(14), params), params) == "S...\n.H.H\n...H\nH.AG"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"map": ("S.", ".")}, "`map` must hold rows of one positive length"),
+        ({"map": ()}, "`map` must hold rows"),
+        ({"map": ("S?",)}, "`map` must hold only .* got '\\?'"),
+        ({"map": ("#G",)}, "`map` must hold a start"),
+        ({"wind": (1,)}, "`wind` must have one entry a column = 4"),
+        ({"turns": (1, 2)}, "`turns` must hold 0"),
+        ({"turns": (0, 1, 5)}, "`turns` must hold 0"),
+        ({"observation": "pixels"}, "`observation` must be 'index' or 'image'"),
+        ({"size": 4}, "does not take the options"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        envs.make("GridWorld-v1", **options)
