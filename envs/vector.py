@@ -153,9 +153,12 @@ class VecEnv:
 
     def reset(self, key: jax.Array, params: Params) -> tuple[VecState, Obs]:
         """Return the state of N new episodes and their first observations `[N, ...]`."""
-        key_start, key_pool = jax.random.split(key)
-        start = self._draw(key_start, params, self.num_envs)
-        starts = {"first": lambda: start, "pool": lambda: self._draw(key_pool, params, self._pool_size)}
+        pool_size = self._pool_size if self.mode == "pool" else 0
+        drawn = self._draw(key, params, self.num_envs + pool_size)
+        start = jax.tree.map(lambda x: x[: self.num_envs], drawn)
+        starts = start if self.mode == "first" else None
+        if pool_size:
+            starts = jax.tree.map(lambda x: x[self.num_envs :], drawn)
         zeros = jnp.zeros(self.num_envs, jnp.float32)
         episode = EpisodeStats(
             done=jnp.zeros(self.num_envs, bool),
@@ -167,7 +170,7 @@ class VecEnv:
             state=start.state,
             params=start.params,
             episode=episode,
-            starts=starts.get(self.mode, lambda: None)(),
+            starts=starts,
             dealt=jnp.int32(0),
             block=jnp.int32(0),
         )
@@ -285,7 +288,9 @@ def metric_names(env: Environment, params: Params) -> list[str]:
     """Return the names of the metrics that a step of `env` reports, without running it."""
 
     def step(key, params):
-        state, _ = env.reset(key, params)
-        return env.step(key, state, env.action_space(params).sample(key), params)[1].metrics
+        key_reset, key_action, key_step = jax.random.split(key, 3)
+        state, _ = env.reset(key_reset, params)
+        action = env.action_space(params).sample(key_action)
+        return env.step(key_step, state, action, params)[1].metrics
 
     return list(jax.eval_shape(step, jax.random.key(0), params))

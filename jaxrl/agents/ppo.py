@@ -190,7 +190,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             direction, opt_state = optimizer.update(gradient, opt_state)
             rate = learning_rate(t)
             model_params = jax.tree.map(lambda p, d: p - rate * d, model_params, direction)
-            return (model_params, opt_state), metrics | {"grad_norm": optax.global_norm(gradient)}
+            return (model_params, opt_state), metrics | {"grad_norm": optax.tree.norm(gradient)}
 
         def epoch(carry, key):
             order = jax.random.permutation(key, batch_size)

@@ -1,0 +1,147 @@
+"""Sweeps: seeds and hyperparameters in one compile, bounded by memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+import jaxrl
+from jaxrl.agents import ppo
+from jaxrl.sweep import _program, cells_within
+
+CONFIG = ppo.Config(num_envs=2, num_steps=8, num_epochs=2, num_minibatches=2, hidden_sizes=(8,))
+ENV, PARAMS = envs.make("CartPole-v1")
+
+
+def keys(n):
+    return jax.vmap(jax.random.key)(jnp.arange(n))
+
+
+def run(configs, seeds=2, **options):
+    return jaxrl.sweep(ppo.make, ENV, PARAMS, configs, keys(seeds), 64, evaluations=2, **options)
+
+
+def test_grid_is_the_product_with_the_last_field_fastest():
+    configs = jaxrl.grid(CONFIG, learning_rate=[1e-3, 1e-4], entropy_coefficient=[0.0, 0.1, 0.2])
+    np.testing.assert_allclose(configs.learning_rate, [1e-3] * 3 + [1e-4] * 3)
+    np.testing.assert_allclose(configs.entropy_coefficient, [0.0, 0.1, 0.2] * 2)
+    np.testing.assert_allclose(configs.gamma, [0.99] * 6)
+    assert configs.num_envs == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"learning_rat": [1.0]}, "unknown field 'learning_rat'; did you mean 'learning_rate'"),
+        ({"num_envs": [1, 2]}, "`num_envs` sets a shape"),
+        ({"gamma": [0.9, 1.5]}, "`gamma` must be at least 0 and at most 1, got 1.5"),
+        ({"gamma": [0.9, float("nan")]}, "`gamma` must be at least 0 and at most 1, got nan"),
+        ({"gamma": 0.9}, "`gamma` must be a list"),
+        ({"gamma": []}, "`gamma` must be a list"),
+    ],
+)
+def test_bad_grids_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        jaxrl.grid(CONFIG, **values)
+
+
+def test_axes_are_configurations_then_seeds():
+    state, history = run(jaxrl.grid(CONFIG, learning_rate=[0.0, 1e-2]), seeds=3)
+    assert history.episode_return.shape == (2, 3, 2, 16)
+    # A learning rate of zero leaves the initial parameters, which depend on the seed alone.
+    initial = jax.vmap(ppo.make(ENV, PARAMS, CONFIG).init)(jax.vmap(lambda k: jax.random.split(k)[0])(keys(3)))
+    for x, first in zip(jax.tree.leaves(state.params), jax.tree.leaves(initial.params), strict=True):
+        np.testing.assert_allclose(x[0], first, atol=1e-6)
+        assert np.abs(x[1] - first).max() > 1e-4
+
+
+def test_a_cell_equals_its_run_alone():
+    configs = jaxrl.grid(CONFIG, learning_rate=[1e-3, 1e-2], gamma=[0.9])
+    state, history = run(configs, seeds=3)
+    alone = CONFIG.replace(learning_rate=1e-2, gamma=0.9)
+    algorithm = ppo.make(ENV, PARAMS, alone)
+    one, one_history = jax.jit(lambda key: jaxrl.train(algorithm, key, 64, evaluations=2))(keys(3)[1])
+    for x, y in zip(jax.tree.leaves(state.params), jax.tree.leaves(one.params), strict=True):
+        np.testing.assert_allclose(x[1, 1], y, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(history.episode_return[1, 1], one_history.episode_return)
+
+
+def test_adding_seeds_leaves_earlier_seeds_alone():
+    few, _ = run(CONFIG, seeds=2)
+    many, _ = run(CONFIG, seeds=6)
+    for x, y in zip(jax.tree.leaves(few.params), jax.tree.leaves(many.params), strict=True):
+        np.testing.assert_allclose(x, y[:, :2], rtol=1e-5, atol=1e-5)
+
+
+def test_values_keys_lengths_and_parameters_never_recompile():
+    run(jaxrl.grid(CONFIG, learning_rate=[1e-3, 1e-2]), seeds=3)
+    before = _program._cache_size()
+    run(jaxrl.grid(CONFIG, learning_rate=[1e-4, 1e-5]), seeds=3)
+    run(jaxrl.grid(CONFIG, gamma=[0.5, 0.6, 0.7]), seeds=2)
+    jaxrl.sweep(
+        ppo.make,
+        envs.make("CartPole-v1")[0],
+        PARAMS.replace(gravity=jnp.float32(5.0)),
+        jaxrl.grid(CONFIG, gamma=[0.5, 0.6]),
+        jax.random.split(jax.random.key(9), 3),
+        640,
+        evaluations=2,
+        log_points=4,
+    )
+    assert _program._cache_size() == before
+
+
+def test_a_sweep_compiles_the_training_program_once():
+    """16 seeds x 8 learning rates x 4 entropy coefficients."""
+    config = CONFIG.replace(hidden_sizes=(4,))
+    configs = jaxrl.grid(
+        config, learning_rate=np.geomspace(1e-5, 1e-2, 8), entropy_coefficient=[0.0, 0.01, 0.02, 0.1]
+    )
+    before = _program._cache_size()
+    _, history = run(configs, seeds=16)
+    assert history.episode_return.shape == (32, 16, 2, 16)
+    assert _program._cache_size() == before + 1
+
+
+def test_memory_budget_splits_the_cells_and_changes_nothing():
+    configs = jaxrl.grid(CONFIG, learning_rate=[1e-3, 1e-2, 1e-4])
+    whole, history = run(configs)
+    split, split_history = run(configs, memory_budget=150_000)
+    for x, y in zip(jax.tree.leaves(whole.params), jax.tree.leaves(split.params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(history.steps, split_history.steps)
+
+
+class Compiled:
+    """A program whose memory is 100 bytes and 10 more a cell."""
+
+    def __init__(self, n):
+        self.argument_size_in_bytes, self.output_size_in_bytes = 100, 4 * n
+        self.temp_size_in_bytes, self.alias_size_in_bytes = 8 * n, 2 * n
+
+    def memory_analysis(self):
+        return self
+
+
+def test_cells_within_a_budget():
+    assert cells_within(1_100, Compiled, 1_000, 1, margin=1.0) == 100
+    assert cells_within(1_100, Compiled, 7, 2, margin=1.0) == 8
+    with pytest.raises(ValueError, match="`memory_budget` must be at least 110 bytes"):
+        cells_within(109, Compiled, 1_000, 1, margin=1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keys": jax.random.key(0)}, "`keys` must be a batch"),
+        ({"configs": CONFIG.replace(gamma=float("nan"))}, "`gamma` must be"),
+        ({"configs": CONFIG.replace(num_minibatches=3)}, "`num_minibatches` must divide .* = 16, got 3; try 2"),
+        ({"configs": jaxrl.grid(CONFIG, gamma=[0.1, 0.2]).replace(gamma=jnp.ones(3))}, "`configs` must have"),
+        ({"num_steps": 0}, "`num_steps` must be at least 1"),
+    ],
+)
+def test_bad_arguments_are_named_before_any_compile(change, message):
+    arguments = {"configs": CONFIG, "keys": keys(1), "num_steps": 64} | change
+    with pytest.raises(ValueError, match=message):
+        jaxrl.sweep(ppo.make, ENV, PARAMS, **arguments)
