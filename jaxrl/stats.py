@@ -1,8 +1,9 @@
 """What a handful of runs says: robust means and honest intervals. NumPy only.
 
 Scores are `[runs]`, or `[runs, tasks]` where the runs of each task are independent samples (strata).
-A bootstrap interval from few runs is too narrow: of nominal 95 % it covers about 76 % from 3 runs, 91 %
-from 10 and 94 % from 30; so every `Interval` says from how many runs it comes and whether to trust it.
+A bootstrap interval from few runs is too narrow. Nominal 95 % intervals of normal scores covered the mean
+(the IQM) in 74 % (73 %) of 3,000 trials with 3 runs, 85 % (90 %) with 5, 91 % (93 %) with 10 and 94 % (94 %)
+with 30; so every `Interval` says from how many runs it comes and whether to trust it.
 """
 
 from collections.abc import Callable
