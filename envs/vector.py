@@ -1,7 +1,7 @@
 """`VecEnv`: the only place that batches, auto-resets, limits time and keeps episode statistics."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -154,7 +154,7 @@ class VecEnv:
     def reset(self, key: jax.Array, params: Params) -> tuple[VecState, Obs]:
         """Return the state of N new episodes and their first observations `[N, ...]`."""
         pool_size = self._pool_size if self.mode == "pool" else 0
-        drawn = self._draw(key, params, self.num_envs + pool_size)
+        drawn = self._draw(jax.random.split(key, self.num_envs + pool_size), params)
         start = jax.tree.map(lambda x: x[: self.num_envs], drawn)
         starts = start if self.mode == "first" else None
         if pool_size:
@@ -187,10 +187,11 @@ class VecEnv:
           action: `[N, ...]`.
           params: one set of parameters, shared by all (with `params_dist`: what it draws from).
         """
-        key_step, key_start = jax.random.split(key)
+        # One split for all: on a CPU the number of calls counts, not that of the keys.
+        keys = jax.random.split(key, self.num_envs + self._num_drawn)
         drawn = self.params_dist is not None
         state, step = jax.vmap(self.env.step, in_axes=(0, 0, 0, 0 if drawn else None))(
-            jax.random.split(key_step, self.num_envs),
+            keys[: self.num_envs],
             vec_state.state,
             action,
             vec_state.params if drawn else params,
@@ -207,10 +208,11 @@ class VecEnv:
             length=length,
             metrics={name: before.metrics[name] + value for name, value in step.metrics.items()},
         )
-        start, vec_state = self._restart(key_start, vec_state, params, done)
+        start, vec_state = self._restart(keys[self.num_envs :], vec_state, params, done)
         going = Start(state=state, obs=step.obs, params=vec_state.params)
         current = where(done, start, going)
-        vec_state = vec_state.replace(
+        vec_state = replace(
+            vec_state,
             state=current.state,
             params=current.params,
             episode=jax.tree.map(lambda x: where(done, jnp.zeros_like(x), x), episode),
@@ -232,21 +234,28 @@ class VecEnv:
     def _pool_size(self) -> int:
         return POOL_BLOCKS * self._block_size
 
-    def _draw(self, key: jax.Array, params: Params, num: int) -> Start:
+    @property
+    def _num_drawn(self) -> int:
+        """How many starts are drawn at every step."""
+        return {"fresh": self.num_envs, "pool": self._block_size, "first": 0}[self.mode]
+
+    def _draw(self, keys: jax.Array, params: Params) -> Start:
         def draw(key):
-            key_params, key_reset = jax.random.split(key)
-            own = None if self.params_dist is None else self.params_dist(key_params, params)
-            state, obs = self.env.reset(key_reset, params if own is None else own)
+            own = None
+            if self.params_dist is not None:
+                key_params, key = jax.random.split(key)
+                own = self.params_dist(key_params, params)
+            state, obs = self.env.reset(key, params if own is None else own)
             return Start(state=state, obs=obs, params=own)
 
-        return jax.vmap(draw)(jax.random.split(key, num))
+        return jax.vmap(draw)(keys)
 
     def _restart(
-        self, key: jax.Array, vec_state: VecState, params: Params, done: jax.Array
+        self, keys: jax.Array, vec_state: VecState, params: Params, done: jax.Array
     ) -> tuple[Start, VecState]:
         """Return a start for each environment, used where `done`, and the state without those dealt."""
         if self.mode == "fresh":
-            return self._draw(key, params, self.num_envs), vec_state
+            return self._draw(keys, params), vec_state
         if self.mode == "first":
             return vec_state.starts, vec_state  # type: ignore[return-value]
         ended = jnp.cumsum(done, dtype=jnp.int32)
@@ -254,13 +263,14 @@ class VecEnv:
         start = jax.tree.map(lambda x: x[chosen], vec_state.starts)
         # An elementwise choice of the block to redraw: a write at a batched index would become a scatter.
         due = jnp.arange(POOL_BLOCKS) == vec_state.block
-        new = self._draw(key, params, self._block_size)
+        new = self._draw(keys, params)
 
         def redraw(pool, new):
             blocks = pool.reshape((POOL_BLOCKS, self._block_size, *pool.shape[1:]))
             return where(due, jnp.broadcast_to(new[None], blocks.shape), blocks).reshape(pool.shape)
 
-        return start, vec_state.replace(
+        return start, replace(
+            vec_state,
             starts=jax.tree.map(redraw, vec_state.starts, new),
             dealt=(vec_state.dealt + ended[-1]) % self._pool_size,
             block=(vec_state.block + 1) % POOL_BLOCKS,

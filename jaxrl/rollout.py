@@ -58,7 +58,7 @@ def unroll(
       vec: B environments.
       params: their parameters.
       act: the batched policy.
-      key: one key; step i uses `split(key, num_steps)[i]`.
+      key: one key.
       vec_state: as `vec.reset` returned it.
       obs: `[B, ...]`, the observation to act on.
       carry: the policy's memory.
@@ -68,9 +68,9 @@ def unroll(
       `(vec_state, obs, carry, transitions [T, B, ...])`.
     """
 
-    def step(loop, key):
+    def step(loop, keys):
         vec_state, obs, carry = loop
-        key_act, key_env = jax.random.split(key)
+        key_act, key_env = keys
         action, extras, carry = act(key_act, obs, carry)
         vec_state, out = vec.step(key_env, vec_state, action, params)
         transition = Transition(
@@ -85,8 +85,8 @@ def unroll(
         )
         return (vec_state, out.obs, carry), transition
 
-    keys = jax.random.split(key, num_steps)
-    (vec_state, obs, carry), transitions = jax.lax.scan(step, (vec_state, obs, carry), keys)
+    keys = jax.random.split(key, (2, num_steps))
+    (vec_state, obs, carry), transitions = jax.lax.scan(step, (vec_state, obs, carry), (keys[0], keys[1]))
     return vec_state, obs, carry, transitions
 
 

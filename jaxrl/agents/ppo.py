@@ -193,7 +193,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             return (model_params, opt_state), metrics | {"grad_norm": optax.tree.norm(gradient)}
 
         def epoch(carry, key):
-            order = jax.random.permutation(key, batch_size)
+            order = ops.permutation(key, batch_size)
             minibatches = jax.tree.map(
                 lambda leaf: leaf[order].reshape(config.num_minibatches, -1, *leaf.shape[1:]), batch
             )

@@ -12,6 +12,7 @@ from jaxrl.ops.losses import (
     value_loss,
 )
 from jaxrl.ops.returns import discounted_returns, gae, lambda_returns, n_step_returns
+from jaxrl.ops.shuffle import permutation
 
 __all__ = [
     "approximate_kl",
@@ -25,6 +26,7 @@ __all__ = [
     "gaussian_entropy",
     "lambda_returns",
     "n_step_returns",
+    "permutation",
     "standardize",
     "value_loss",
 ]
