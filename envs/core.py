@@ -51,7 +51,10 @@ class Environment(Protocol):
     `frame(state, params) -> uint8[H, W, 3]` (see `envs.render`).
     """
 
-    id: str
+    @property
+    def id(self) -> str:
+        """The name under which results are kept."""
+        ...
 
     def default_params(self) -> Params:
         """Return the parameters: a pytree of arrays."""
@@ -75,7 +78,7 @@ class Environment(Protocol):
 
 
 _FACTORIES: dict[str, Callable[..., Environment]] = {}
-# Suites of foreign environments, each a module with `NAMES` and `make(name, **options)`; imported on first use.
+# Suites of foreign environments: modules with `NAMES` and `make(name, **options)`, imported on first use.
 _SUITES: dict[str, str] = {"gymnax": "envs.adapters.gymnax"}
 
 
@@ -88,7 +91,9 @@ def register(id: str, factory: Callable[..., Environment]) -> None:
     if "/" in id:
         raise ValueError(f"`id` must not hold a '/', which is kept for suites, got {id!r}")
     if id in _FACTORIES:
-        raise ValueError(f"`id` {id!r} is already registered; choose another, for instance a new version suffix")
+        raise ValueError(
+            f"`id` {id!r} is already registered; choose another, for instance a new version suffix"
+        )
     _FACTORIES[id] = factory
 
 
@@ -135,7 +140,9 @@ def make(id: str, **options: Any) -> tuple[Environment, Params]:
     try:
         env = factory(**options)
     except TypeError as error:
-        raise ValueError(f"environment {id!r} does not take the options {sorted(options)}: {error}") from error
+        raise ValueError(
+            f"environment {id!r} does not take the options {sorted(options)}: {error}"
+        ) from error
     return env, env.default_params()
 
 

@@ -165,7 +165,7 @@ def tiles(
     stacks = [[[legend[kind]] for kind in row] for row in cells]
     if shade is not None:
         for row, column in np.argwhere(~np.isnan(shade)):
-            stacks[row][column].append(Tile(_heat(shade)[row, column]))
+            stacks[row][column].append(Tile(_heat(shade).item(row, column)))
     for row, column, tile in sprites:
         stacks[row][column].append(tile)
     return np.vstack([np.hstack([_tile(tuple(stack), size) for stack in row]) for row in stacks])
@@ -534,7 +534,7 @@ def _shared_palette(pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]
 
 def _median_cut(colors: np.ndarray, count: int) -> np.ndarray:
     image = Image.fromarray(_unpacked(colors)[None]).quantize(count, Image.Quantize.MEDIANCUT)
-    palette = np.array(image.getpalette()[: 3 * count], np.uint8).reshape(-1, 3)
+    palette = np.array(image.getpalette() or (), np.uint8)[: 3 * count].reshape(-1, 3)
     return np.unique(_packed(palette))
 
 

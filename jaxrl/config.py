@@ -7,9 +7,9 @@ swept and changed without a second compile. Fields declared `static` set shapes 
 import dataclasses
 from typing import Any
 
-import jax
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 _RULES = {
     "ge": (np.greater_equal, "at least"),
@@ -56,7 +56,7 @@ def validate(config: Any) -> None:
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if not isinstance(value, jax.core.Tracer):
+        if not isinstance(value, Tracer):
             check(field, value)
 
 
@@ -75,9 +75,9 @@ def check(field: dataclasses.Field, value: Any) -> None:
         return
     bounds = {rule: bound for rule, bound in field.metadata.get("bounds", {}).items() if bound is not None}
     values = np.asarray(value)
-    if isinstance(field.default, int) and not isinstance(field.default, bool) and not is_traced(field):
-        if not np.issubdtype(values.dtype, np.integer) or values.ndim > 0:
-            raise ValueError(f"`{field.name}` must be an integer, got {value!r}")
+    sized = isinstance(field.default, int) and not isinstance(field.default, bool) and not is_traced(field)
+    if sized and (not np.issubdtype(values.dtype, np.integer) or values.ndim > 0):
+        raise ValueError(f"`{field.name}` must be an integer, got {value!r}")
     if not np.issubdtype(values.dtype, np.number):
         if is_traced(field):
             raise ValueError(f"`{field.name}` must be a number, got {value!r}")

@@ -1,6 +1,6 @@
 """`BernoulliBandit`: arms that pay 1 with a fixed probability, and the regret of pulling them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +81,7 @@ class BernoulliBandit:
 
     def draw(self, key: jax.Array, params: BanditParams) -> BanditParams:
         """Return `params` with probabilities drawn uniformly from [0, 1)."""
-        return params.replace(probabilities=jax.random.uniform(key, params.probabilities.shape))
+        return replace(params, probabilities=jax.random.uniform(key, params.probabilities.shape))
 
     def time_limit(self, params: BanditParams) -> jax.Array:
         """Return the pulls in an episode."""

@@ -1,6 +1,6 @@
 """The four rooms of Sutton, Precup and Singh."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 
@@ -45,4 +45,6 @@ class FourRooms(GridWorld):
     def default_params(self) -> GridParams:
         """Return the published slip and reward."""
         params = super().default_params()
-        return params.replace(slip=jnp.float32(1 / 3), step_reward=jnp.float32(0.0), max_steps=jnp.int32(500))
+        return replace(
+            params, slip=jnp.float32(1 / 3), step_reward=jnp.float32(0.0), max_steps=jnp.int32(500)
+        )

@@ -1,6 +1,6 @@
 """FrozenLake with the dynamics of Gymnasium and the slip as a traced parameter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -41,16 +41,13 @@ class FrozenLake(GridWorld):
 
     def default_params(self) -> GridParams:
         """Return Gymnasium's numbers for slippery ice."""
-        return (
-            super()
-            .default_params()
-            .replace(
-                slip=jnp.float32(2 / 3),
-                step_reward=jnp.float32(0.0),
-                goal_reward=jnp.float32(1.0),
-                pit_reward=jnp.float32(0.0),
-                max_steps=jnp.int32(100 if self.num_states <= 16 else 200),
-            )
+        return replace(
+            super().default_params(),
+            slip=jnp.float32(2 / 3),
+            step_reward=jnp.float32(0.0),
+            goal_reward=jnp.float32(1.0),
+            pit_reward=jnp.float32(0.0),
+            max_steps=jnp.int32(100 if self.num_states <= 16 else 200),
         )
 
 
@@ -72,4 +69,4 @@ def random_lake(key: jax.Array, params: GridParams, pit_probability: float = 0.2
     column = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(~moves, dtype=jnp.int32)])
     pits = jax.random.bernoulli(key_pits, pit_probability, (height, width)).at[row, column].set(False)
     cells = jnp.where(pits, PIT, FLOOR).astype(jnp.int32).at[-1, -1].set(GOAL)
-    return params.replace(cells=cells, start=jnp.zeros_like(params.start).at[0].set(1.0))
+    return replace(params, cells=cells, start=jnp.zeros_like(params.start).at[0].set(1.0))

@@ -4,7 +4,7 @@ The map's size is static; what lies on it is an array of `GridParams`. So maps o
 compiled program, and a map can be drawn anew for every episode.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -305,7 +305,7 @@ def place_goal(params: GridParams, position: jax.Array) -> GridParams:
     """
     kinds = jnp.where(params.cells.ravel() == GOAL, FLOOR, params.cells.ravel()).at[position].set(GOAL)
     floor = (kinds == FLOOR).astype(jnp.float32)
-    return params.replace(cells=kinds.reshape(params.cells.shape), start=floor / jnp.sum(floor))
+    return replace(params, cells=kinds.reshape(params.cells.shape), start=floor / jnp.sum(floor))
 
 
 def _check_map(map: tuple[str, ...]) -> None:

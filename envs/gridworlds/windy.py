@@ -1,6 +1,6 @@
 """The windy grid world of Sutton and Barto."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 
@@ -23,7 +23,9 @@ class WindyGridWorld(GridWorld):
 
     def default_params(self) -> GridParams:
         """Return the book's numbers: no slip, -1 a step and also for the last one."""
-        params = super().default_params()
-        return params.replace(
-            slip=jnp.float32(0.0), step_reward=jnp.float32(-1.0), goal_reward=jnp.float32(-1.0)
+        return replace(
+            super().default_params(),
+            slip=jnp.float32(0.0),
+            step_reward=jnp.float32(-1.0),
+            goal_reward=jnp.float32(-1.0),
         )
