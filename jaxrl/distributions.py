@@ -6,6 +6,7 @@ the one that fits. Importing this module imports distrax; `import jaxrl` does no
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from jaxrl.ops.losses import gaussian_entropy
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _QUADRATURE_NODES = 64
+_MAX_UNROLLED = 32
 
 
 class Categorical(distrax.Categorical):
@@ -32,7 +34,7 @@ class Categorical(distrax.Categorical):
     Args:
       logits: `[..., A]` float, unnormalised.
       mask: `[..., A]` or `[A]` bool, True where an action is allowed; at least one must be.
-      dtype: of the samples.
+      dtype: of the samples, which are drawn with a resolution of 1e-7 in probability.
 
     >>> policy = Categorical(jnp.zeros(3), mask=jnp.array([True, False, True]))
     >>> policy.probs.tolist()
@@ -54,8 +56,15 @@ class Categorical(distrax.Categorical):
 
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
         shape = (n, *self._logits.shape[:-1])
-        logits = jnp.broadcast_to(self._logits, (*shape, self._logits.shape[-1]))
-        return jax.random.categorical(key, logits).astype(self._dtype)
+        if self.num_categories > _MAX_UNROLLED:
+            logits = jnp.broadcast_to(self._logits, (*shape, self.num_categories))
+            return jax.random.categorical(key, logits).astype(self._dtype)
+        # Inversion takes one random number, Gumbel's trick one an action: with 6 actions 10 times slower on CPU.
+        # Summed one by one, a forbidden action's sum equals the one before it, so that it is never drawn.
+        probs = self.probs.astype(jnp.promote_types(self._logits.dtype, jnp.float32))
+        cumulative = list(itertools.accumulate(probs[None, ..., a] for a in range(self.num_categories)))
+        threshold = cumulative[-1] * jax.random.uniform(key, shape, probs.dtype)
+        return functools.reduce(jnp.add, [(c <= threshold).astype(self._dtype) for c in cumulative])
 
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Return the log-probability of `value`, -inf if it is forbidden or outside of 0, ..., A - 1."""

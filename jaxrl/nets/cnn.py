@@ -4,9 +4,54 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from jaxrl.nets.initializers import Initializer, orthogonal
 from jaxrl.nets.mlp import MLP, activation_function
+
+
+class Convolution(nn.Module):
+    """A two-dimensional convolution as one matrix product: `[..., H, W, C] -> [..., H', W', channels]`.
+
+    Under `vmap` over seeds XLA turns a convolution into a grouped one, which on CPU takes twice as long
+    as this product of patches and kernel, forward and backward.
+
+    Attributes:
+      channels: number of filters.
+      kernel_size: side of the square kernel.
+      stride: of the kernel.
+      padding: "VALID" or "SAME".
+      kernel_init: of the kernel `[kernel_size, kernel_size, C, channels]`.
+
+    >>> layer = Convolution(16, 3)
+    >>> outputs, variables = layer.init_with_output(jax.random.key(0), jnp.zeros((10, 10, 4)))
+    >>> outputs.shape
+    (8, 8, 16)
+    """
+
+    channels: int
+    kernel_size: int
+    stride: int = 1
+    padding: str = "VALID"
+    kernel_init: Initializer = orthogonal(2**0.5)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return the filtered image `x`."""
+        size, stride = self.kernel_size, self.stride
+        kernel = self.param("kernel", self.kernel_init, (size, size, x.shape[-1], self.channels))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
+        pads = lax.padtype_to_pads(x.shape[-3:-1], (size, size), (stride, stride), self.padding)
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)])
+        height, width = (stride * ((side - size) // stride) + 1 for side in x.shape[-3:-1])
+        patches = [
+            x[..., i : i + height : stride, j : j + width : stride, :]
+            for i in range(size)
+            for j in range(size)
+        ]
+        x = jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, self.channels)
+        return x + bias.reshape(*(1,) * (x.ndim - 1), -1)
 
 
 class CNN(nn.Module):
@@ -24,8 +69,8 @@ class CNN(nn.Module):
       kernel_init: of every layer.
 
     >>> network = CNN()
-    >>> variables = network.init(jax.random.key(0), jax.numpy.zeros((10, 10, 4)))
-    >>> network.apply(variables, jax.numpy.zeros((5, 10, 10, 4))).shape
+    >>> variables = network.init(jax.random.key(0), jnp.zeros((10, 10, 4)))
+    >>> network.apply(variables, jnp.zeros((5, 10, 10, 4))).shape
     (5, 128)
 
     Source: Young and Tian (2019), https://arxiv.org/abs/1903.03176, section 4.
@@ -62,9 +107,6 @@ class CNN(nn.Module):
                     f"`kernel_sizes` must fit the image, got {size} for {x.shape[-3:-1]}; "
                     "use smaller kernels, fewer layers or padding='SAME'"
                 )
-            x = nn.Conv(channels, (size, size), (stride, stride), self.padding, kernel_init=self.kernel_init)(
-                x
-            )
-            x = activate(x)
+            x = activate(Convolution(channels, size, stride, self.padding, self.kernel_init)(x))
         x = x.reshape(*x.shape[:-3], -1)
         return MLP(self.hidden_sizes, self.activation, kernel_init=self.kernel_init)(x)

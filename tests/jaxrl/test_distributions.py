@@ -68,6 +68,29 @@ def test_a_forbidden_action_has_exactly_no_probability_and_is_never_drawn():
     np.testing.assert_allclose(counts, masked_probs(LOGITS, MASK), atol=0.05)
 
 
+@pytest.mark.parametrize("num_actions", [1, 2, 32, 33, 100])
+def test_draws_have_the_right_frequencies_for_few_and_many_actions(num_actions):
+    logits = np.random.default_rng(num_actions).normal(size=num_actions)
+    mask = np.arange(num_actions) % 3 != 1
+    policy = Categorical(jnp.asarray(logits, jnp.float32), jnp.asarray(mask))
+    draws = policy.sample(seed=jax.random.key(0), sample_shape=(20_000,))
+    assert draws.dtype == jnp.int32
+    expected = 20_000 * masked_probs(logits, mask)
+    observed = np.bincount(np.asarray(draws), minlength=num_actions)
+    assert (observed[~mask] == 0).all()
+    if mask.sum() > 1:
+        assert scipy_stats.chisquare(observed[mask], expected[mask]).pvalue > 1e-3
+
+
+def test_the_ends_of_the_unit_interval_draw_allowed_actions(monkeypatch):
+    """The extreme random numbers, 0 and 1 - 2^-23, fall on the first and on the last allowed action."""
+    mask = jnp.array([False, True, True, False, True, False])
+    for number, action in ((0.0, 1), (1.0 - 2.0**-23, 4)):
+        monkeypatch.setattr(jax.random, "uniform", lambda key, shape, *_, x=number: jnp.full(shape, x))
+        logits = jax.random.normal(jax.random.key(0), (1000, 6))
+        assert (Categorical(logits, mask[None]).sample(seed=jax.random.key(0)) == action).all()
+
+
 def test_masked_gradients_are_finite_and_match_float64():
     """d log p_a / d logits = onehot_a - p and d H / d logits = -p (log p + H), which are 0 where p is."""
     probs = masked_probs(LOGITS, MASK)

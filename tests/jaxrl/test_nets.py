@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import stats as scipy_stats
 
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete, flat_size
 from jaxrl import nets
+from jaxrl.nets.cnn import Convolution
 
 SHAPES = [(1, 1), (1, 5), (5, 1), (4, 4), (64, 64), (64, 3), (3, 64), (33, 32), (9, 8)]
 
@@ -172,7 +174,7 @@ def test_encode_keeps_images_when_asked_and_refuses_other_shapes():
 def test_actor_critic_matches_numpy():
     network = nets.ActorCritic(size=3, hidden_sizes=(8, 5), activation="tanh", has_scale=True)
     x = jax.random.normal(jax.random.key(1), (6, 4))
-    variables = network.init(jax.random.key(0), x[0])
+    variables = jax.jit(network.init)(jax.random.key(0), x[0])
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
 
     def tower(name):
@@ -193,7 +195,7 @@ def test_actor_critic_matches_numpy():
 
 def test_actor_critic_is_initialised_as_cleanrl():
     network = nets.ActorCritic(size=2, hidden_sizes=(16, 16), has_scale=True)
-    params = network.init(jax.random.key(0), jnp.zeros(16))["params"]
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros(16))["params"]
     gains = {
         ("actor_torso", "Dense_0"): 2**0.5,
         ("actor_torso", "Dense_1"): 2**0.5,
@@ -215,7 +217,7 @@ def test_actor_critic_is_initialised_as_cleanrl():
 def test_the_towers_share_nothing():
     network = nets.ActorCritic(size=2)
     x = jnp.ones((3, 4))
-    variables = network.init(jax.random.key(0), x)
+    variables = jax.jit(network.init)(jax.random.key(0), x)
     for method, silent in (("actor", "critic"), ("critic", "actor")):
         gradient = jax.grad(lambda v, m=method: jnp.square(network.apply(v, x, method=m)).sum())(variables)
         for part, leaves in gradient["params"].items():
@@ -226,9 +228,10 @@ def test_the_towers_share_nothing():
 def test_a_seed_of_a_batch_equals_the_seed_alone():
     network = nets.ActorCritic(size=2)
     keys = jax.random.split(jax.random.key(0), 3)
-    batch = jax.vmap(lambda key: network.init(key, jnp.zeros(4)))(keys)
+    init = jax.jit(lambda key: network.init(key, jnp.zeros(4)))
+    batch = jax.jit(jax.vmap(init))(keys)
     for i in range(3):
-        alone = network.init(keys[i], jnp.zeros(4))
+        alone = init(keys[i])
         for leaf, single in zip(jax.tree.leaves(batch), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(leaf[i], single, atol=2e-5)
 
@@ -236,14 +239,14 @@ def test_a_seed_of_a_batch_equals_the_seed_alone():
 def test_cnn_matches_a_slow_convolution():
     network = nets.CNN(channels=(2,), hidden_sizes=(3,), activation="relu")
     image = jax.random.normal(jax.random.key(1), (5, 6, 2))
-    variables = network.init(jax.random.key(0), image)
+    variables = jax.jit(network.init)(jax.random.key(0), image)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
-    kernel, pixels = params["Conv_0"]["kernel"], np.asarray(image, np.float64)
+    kernel, pixels = params["Convolution_0"]["kernel"], np.asarray(image, np.float64)
     features = np.zeros((3, 4, 2))
     for row in range(3):
         for column in range(4):
             patch = pixels[row : row + 3, column : column + 3]
-            features[row, column] = np.einsum("hwc,hwcf->f", patch, kernel) + params["Conv_0"]["bias"]
+            features[row, column] = np.einsum("hwc,hwcf->f", patch, kernel) + params["Convolution_0"]["bias"]
     dense = params["MLP_0"]["Dense_0"]
     expected = np.maximum(np.maximum(features, 0).reshape(-1) @ dense["kernel"] + dense["bias"], 0)
     np.testing.assert_allclose(network.apply(variables, image), expected, atol=1e-5)
@@ -251,19 +254,30 @@ def test_cnn_matches_a_slow_convolution():
     np.testing.assert_allclose(network.apply(variables, batch)[0, 0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (2, 2), (4, 3), (1, 2)])
+def test_convolution_matches_flax(size, stride, padding):
+    image = jax.random.normal(jax.random.key(1), (2, 3, 9, 8, 2))
+    kernel = jax.random.normal(jax.random.key(0), (size, size, 2, 5))
+    variables = {"params": {"kernel": kernel, "bias": jnp.arange(5.0)}}
+    expected = nn.Conv(5, (size, size), (stride, stride), padding).apply(variables, image)
+    result = Convolution(5, size, stride, padding).apply(variables, image)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_cnn_defaults_are_minatars():
-    params = nets.CNN().init(jax.random.key(0), jnp.zeros((10, 10, 4)))["params"]
-    assert params["Conv_0"]["kernel"].shape == (3, 3, 4, 16)
+    params = jax.jit(nets.CNN().init)(jax.random.key(0), jnp.zeros((10, 10, 4)))["params"]
+    assert params["Convolution_0"]["kernel"].shape == (3, 3, 4, 16)
     assert params["MLP_0"]["Dense_0"]["kernel"].shape == (8 * 8 * 16, 128)
 
 
 def test_actor_critic_on_images():
     network = nets.ActorCritic(size=3, hidden_sizes=(8,), channels=(4, 4), activation="relu")
     images = jnp.ones((2, 7, 7, 1))
-    variables = network.init(jax.random.key(0), images[0])
+    variables = jax.jit(network.init)(jax.random.key(0), images[0])
     outputs, value = network.apply(variables, images)
     assert outputs.shape == (2, 3) and value.shape == (2,)
-    assert variables["params"]["critic_torso"]["Conv_1"]["kernel"].shape == (3, 3, 4, 4)
+    assert variables["params"]["critic_torso"]["Convolution_1"]["kernel"].shape == (3, 3, 4, 4)
 
 
 def test_bad_layers_are_named():
@@ -281,7 +295,7 @@ def test_mlp_layer_norm_and_identity():
     x = jax.random.normal(jax.random.key(1), (5, 3))
     assert nets.MLP(()).apply({}, x) is x
     network = nets.MLP((64,), "relu", layer_norm=True)
-    variables = network.init(jax.random.key(0), x)
+    variables = jax.jit(network.init)(jax.random.key(0), x)
     kernel = np.asarray(variables["params"]["Dense_0"]["kernel"], np.float64)
     hidden = np.asarray(x, np.float64) @ kernel
     normal = (hidden - hidden.mean(-1, keepdims=True)) / np.sqrt(hidden.var(-1, keepdims=True) + 1e-6)
