@@ -59,7 +59,7 @@ class Categorical(distrax.Categorical):
         if self.num_categories > _MAX_UNROLLED:
             logits = jnp.broadcast_to(self._logits, (*shape, self.num_categories))
             return jax.random.categorical(key, logits).astype(self._dtype)
-        # Inversion takes one random number, Gumbel's trick one an action: with 6 actions 10 times slower on CPU.
+        # Inversion takes one random number, Gumbel's trick one an action: with 6, 10 times slower on CPU.
         # Summed one by one, a forbidden action's sum equals the one before it, so that it is never drawn.
         probs = self.probs.astype(jnp.promote_types(self._logits.dtype, jnp.float32))
         cumulative = list(itertools.accumulate(probs[None, ..., a] for a in range(self.num_categories)))
