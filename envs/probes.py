@@ -41,8 +41,8 @@ class Probe:
       num_actions: how many actions there are.
       num_steps: the length of an episode.
       random: whether the observation is drawn from {-1, 1} (else it is 0, then 1 at the second step).
-      reward: "constant" (1 at the last step), "signal" (the observation), "action" (1 for action 1, -1 for 0),
-        or "match" (1 if the action is 1 where the observation is 1 and 0 where it is -1, else -1).
+      reward: "constant" (1 at the last step), "signal" (the observation), "action" (1 for action 1, -1 for
+        0), or "match" (1 if the action is 1 where the observation is 1 and 0 where it is -1, else -1).
     """
 
     id: str

@@ -164,7 +164,7 @@ class VecEnv:
             done=jnp.zeros(self.num_envs, bool),
             return_=zeros,
             length=jnp.zeros(self.num_envs, jnp.int32),
-            metrics={name: zeros for name in metric_names(self.env, params)},
+            metrics=dict.fromkeys(metric_names(self.env, params), zeros),
         )
         vec_state = VecState(
             state=start.state,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
@@ -44,7 +43,8 @@ def over_cells(
     batched = jax.vmap(fn, in_axes=(0, None))
     if spelling == "shard_map":
         (axis,) = mesh.axis_names
-        # Loop carries start from constants, which the varying-manual-axes check rejects; cells are independent.
+        # Loop carries start from constants, which the varying-manual-axes check rejects; cells are
+        # independent.
         return jax.shard_map(
             batched,
             mesh=mesh,
@@ -91,8 +91,8 @@ def over_data(fn: Callable[[jax.Array, Any], Any], mesh: Mesh) -> Callable[[jax.
 def pad(tree: Any, multiple: int) -> Any:
     """Return `tree` with its leading axis padded to a multiple, by repeating the last row.
 
-    >>> pad(jnp.arange(3), 2)
-    Array([0, 1, 2, 2], dtype=int32)
+    >>> pad(np.arange(3), 2)
+    array([0, 1, 2, 2])
     """
     num = jax.tree.leaves(tree)[0].shape[0]
     index = np.minimum(np.arange(-(-num // multiple) * multiple), num - 1)

@@ -106,7 +106,9 @@ def sweep(
     configs = jax.tree.map(lambda x: jnp.atleast_1d(jnp.asarray(x, jnp.float32)), configs)
     sizes = {x.shape for x in jax.tree.leaves(configs)}
     if len(sizes) != 1 or len(next(iter(sizes))) != 1:
-        raise ValueError(f"`configs` must have leaves of one length [C], as jaxrl.grid makes; got shapes {sizes}")
+        raise ValueError(
+            f"`configs` must have leaves of one length [C], as jaxrl.grid makes; got shapes {sizes}"
+        )
     num_configs, num_seeds = next(iter(sizes))[0], len(keys)
     algorithm = make(env, params, jax.tree.map(lambda x: x[0], configs))
     where, where_params = (env, params) if eval_env is None else eval_env
@@ -125,9 +127,7 @@ def sweep(
     size = total
     if memory_budget is not None:
         size = cells_within(memory_budget, lambda n: _specs(program, cells, shared, n), total, mesh.size)
-    groups = [
-        jax.tree.map(lambda x, i=i: x[i : min(i + size, total)], cells) for i in range(0, total, size)
-    ]
+    groups = [jax.tree.map(lambda x, i=i: x[i : min(i + size, total)], cells) for i in range(0, total, size)]
     if len(groups) > 1:  # one size for all groups, so that the last compiles nothing new
         groups = [pad(group, size) for group in groups]
     results = [program(pad(group, mesh.size), shared) for group in groups]
@@ -170,7 +170,8 @@ def cells_within(
     fit = int((margin * budget - (small - slope)) // slope)
     if fit < 1:
         raise ValueError(
-            f"`memory_budget` must be at least {small / margin:,.0f} bytes, what one cell needs, got {budget:,}"
+            f"`memory_budget` must be at least {small / margin:,.0f} bytes, what one cell needs, "
+            f"got {budget:,}"
         )
     return min(fit * num_devices, -(-total // num_devices) * num_devices)
 
@@ -181,7 +182,8 @@ def _program(cells, shared, *, make, env, where, eval_episodes, horizon, mesh):
         config, key = cell
         params, where_params, when = shared
         algorithm = make(env, params, config)
-        return train_to_plan(algorithm, key, Plan(when.start, when.stop), where, where_params, eval_episodes, horizon)
+        plan = Plan(when.start, when.stop)
+        return train_to_plan(algorithm, key, plan, where, where_params, eval_episodes, horizon)
 
     return over_cells(cell, mesh)(cells, shared)
 

@@ -122,9 +122,10 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     validate(config)
     batch_size = config.num_envs * config.num_steps
     if batch_size % config.num_minibatches:
+        near = max(n for n in range(1, config.num_minibatches) if batch_size % n == 0)
         raise ValueError(
-            f"`num_minibatches` must divide num_envs * num_steps = {batch_size}, got {config.num_minibatches}; "
-            f"try {max(n for n in range(1, config.num_minibatches) if batch_size % n == 0)}"
+            f"`num_minibatches` must divide num_envs * num_steps = {batch_size}, "
+            f"got {config.num_minibatches}; try {near}"
         )
     vec = VecEnv(env, config.num_envs)
     obs_space = env.observation_space(params)
@@ -280,7 +281,7 @@ def make_model(obs_space: Space, action_space: Space, config: Config) -> Model:
     def actor(params, x):
         return head.distribution(network.apply(params, x, method="actor"))
 
-    def critic(params, x):
+    def critic(params, x) -> Any:
         return network.apply(params, x, method="critic")
 
     return Model(init, actor, critic, head.to_action)

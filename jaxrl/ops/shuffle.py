@@ -25,14 +25,15 @@ def permutation(key: jax.Array, num: int) -> jax.Array:
     low = jnp.uint32((1 << index_bits) - 1)
     positions = jnp.arange(num, dtype=jnp.uint32)
     order = positions
-    for key in jax.random.split(key, _rounds(index_bits)):
-        words = (jax.random.bits(key, (num,), jnp.uint32) & ~low) | positions
+    for round_key in jax.random.split(key, _rounds(index_bits)):
+        words = (jax.random.bits(round_key, (num,), jnp.uint32) & ~low) | positions
         order = order[jnp.sort(words) & low]
     return order.astype(jnp.int32)
 
 
 def _rounds(index_bits: int) -> int:
-    """Return after how many sorts fewer than one permutation in 64 holds a pair that never had distinct words."""
+    """Return the number of sorts after which under 1/64 of permutations hold a pair never told apart."""
     random_bits = 32 - index_bits
-    # A pair collides in all rounds with probability 2^-(rounds * random_bits); there are 2^(2 index_bits - 1) pairs.
+    # A pair collides in all rounds with probability 2^-(rounds * random_bits), and of pairs there are
+    # 2^(2 index_bits - 1).
     return max(1, -(-(2 * index_bits + 5) // random_bits))
