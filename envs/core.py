@@ -127,7 +127,7 @@ def make(id: str, **options: Any) -> tuple[Environment, Params]:
         factory = _FACTORIES[id]
     else:
         suite, _, name = id.partition("/")
-        if not name:
+        if not name or suite == "native":
             raise ValueError(unknown("environment", id, names()))
         _check_suite(suite)
         module = importlib.import_module(_SUITES[suite])

@@ -30,9 +30,11 @@ class Discrete:
     def __post_init__(self):
         if self.n < 1:
             raise ValueError(f"`n` must be at least 1, got {self.n}")
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of a value: a scalar's."""
         return ()
 
     def sample(self, key: jax.Array) -> jax.Array:
@@ -60,9 +62,11 @@ class MultiDiscrete:
         object.__setattr__(self, "nvec", tuple(int(n) for n in self.nvec))
         if not self.nvec or min(self.nvec) < 1:
             raise ValueError(f"`nvec` must hold positive integers, got {self.nvec}")
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of a value: `(len(nvec),)`."""
         return (len(self.nvec),)
 
     def sample(self, key: jax.Array) -> jax.Array:
@@ -96,7 +100,13 @@ class Box:
         object.__setattr__(self, "low", _hashable(self.low))
         object.__setattr__(self, "high", _hashable(self.high))
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        low, high = self.bounds()
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        try:
+            low, high = self.bounds()
+        except ValueError as error:
+            raise ValueError(
+                f"`low` and `high` must fit the shape {self.shape}, got {self.low} and {self.high}"
+            ) from error
         if not np.all(low <= high):
             raise ValueError(f"`low` must be at most `high`, got {self.low} and {self.high}")
 
@@ -112,7 +122,7 @@ class Box:
         """Return a draw of the space's shape and dtype: uniform where both bounds are finite, else normal."""
         low, high = self.bounds()
         if np.issubdtype(low.dtype, np.integer):
-            return jax.random.randint(key, self.shape, low, high.astype(np.int64) + 1, self.dtype)
+            return _random_integers(key, low, high)
         if low.dtype == bool:
             return jax.random.bernoulli(key, shape=self.shape)
         finite = np.isfinite(low) & np.isfinite(high)
@@ -193,7 +203,7 @@ def to_gymnasium(space: Space) -> Any:
         case Discrete():
             return gym_spaces.Discrete(space.n)
         case MultiDiscrete():
-            return gym_spaces.MultiDiscrete(space.nvec)
+            return gym_spaces.MultiDiscrete(list(space.nvec))
         case Box():
             low, high = space.bounds()
             return gym_spaces.Box(low, high, space.shape, np.dtype(space.dtype).type)
@@ -221,3 +231,19 @@ def _hashable(bound: Any) -> Bound:
     if np.ndim(bound) == 0:
         return bound.item() if hasattr(bound, "item") else bound
     return tuple(_hashable(b) for b in bound)
+
+
+def _random_integers(key: jax.Array, low: np.ndarray, high: np.ndarray) -> jax.Array:
+    """Return uniform integers from `low` to `high`, both included, which may be the limits of their dtype."""
+    limits = np.iinfo(low.dtype)
+    # `randint` excludes its upper bound, and one more than the largest integer cannot be written: draw from
+    # one less and add 1, or, where there is nothing less either, draw bits.
+    all_bits = (low == limits.min) & (high == limits.max)
+    shift = ((high == limits.max) & ~all_bits).astype(low.dtype)
+    key_bits, key = jax.random.split(key)
+    stop = high + (high < limits.max).astype(low.dtype)
+    draw = jax.random.randint(key, low.shape, low - shift, stop, low.dtype)
+    if not all_bits.any():
+        return draw + shift
+    bits = jax.random.bits(key_bits, low.shape, np.dtype(f"uint{limits.bits}"))
+    return jnp.where(all_bits, jax.lax.bitcast_convert_type(bits, low.dtype), draw + shift)

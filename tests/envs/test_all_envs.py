@@ -1,0 +1,15 @@
+"""Every registered environment keeps every law; a new one is checked by being registered."""
+
+import pytest
+
+import envs
+from envs.testing import check_env
+
+
+@pytest.mark.parametrize("id", envs.names())
+def test_environment_keeps_the_laws(id):
+    env, params = envs.make(id)
+    assert env.id == id
+    laws = check_env(env, params)
+    assert "keys" in laws
+    assert ("time limit" in laws) == hasattr(env, "time_limit")

@@ -1,0 +1,122 @@
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import envs
+from envs import core
+from envs.testing import check_env
+
+
+@dataclass(frozen=True)
+class Sized:
+    size: int = 3
+    id: str = "Sized-v0"
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"`size` must be at least 1, got {self.size}")
+
+    def default_params(self):
+        return jnp.float32(self.size)
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr(core, "_FACTORIES", dict(core._FACTORIES))
+
+
+def test_registered_environment_is_made_by_name_with_options(registry):
+    envs.register("Sized-v0", Sized)
+    assert "Sized-v0" in envs.names() and "Sized-v0" in envs.names("native")
+    assert "Sized-v0" not in envs.names("gymnax")
+    env, params = envs.make("Sized-v0", size=5)
+    assert env == Sized(5) and float(params) == 5.0
+    assert envs.make("Sized-v0")[0] == Sized()
+
+
+def test_names_are_sorted_unique_and_one_suite_is_a_part():
+    ids = envs.names()
+    assert ids == sorted(set(ids))
+    assert set(envs.names("native")) | set(envs.names("gymnax")) == set(ids)
+    assert all(id.startswith("gymnax/") for id in envs.names("gymnax"))
+    assert not any("/" in id for id in envs.names("native"))
+
+
+@pytest.mark.parametrize(
+    "act, message",
+    [
+        (
+            lambda: envs.make("FrozenLake4x4"),
+            "unknown environment 'FrozenLake4x4'; did you mean 'FrozenLake4x4-v1'",
+        ),
+        (lambda: envs.make("frozenlake8x8-V1"), "did you mean 'FrozenLake8x8-v1'"),
+        (lambda: envs.make("gymnax/Cartpole-v1"), "did you mean 'gymnax/CartPole-v1'"),
+        (lambda: envs.make("gymnx/CartPole-v1"), "unknown suite 'gymnx'; did you mean 'gymnax'"),
+        (lambda: envs.make("gymnax/"), "unknown environment 'gymnax/'"),
+        (lambda: envs.make(""), "unknown environment ''; known are: .*, [.]{3}"),
+        (lambda: envs.make("CartPole-v1", wings=2), r"'CartPole-v1' does not take the options \['wings'\]"),
+        (lambda: envs.names("gymnasium"), "unknown suite 'gymnasium'; did you mean 'gymnax'"),
+        (lambda: envs.register("my/Env-v0", Sized), "must not hold a '/', .* got 'my/Env-v0'"),
+        (lambda: envs.register("CartPole-v1", Sized), "'CartPole-v1' is already registered"),
+        (
+            lambda: envs.make("native/CartPole-v1"),
+            "unknown environment 'native/CartPole-v1'; did you mean .*'CartPole-v1'",
+        ),
+    ],
+)
+def test_errors_name_what_came_and_what_would_do(registry, act, message):
+    with pytest.raises(ValueError, match=message):
+        act()
+
+
+def test_error_of_a_constructor_passes_unchanged(registry):
+    envs.register("Sized-v0", Sized)
+    with pytest.raises(ValueError, match="`size` must be at least 1, got 0"):
+        envs.make("Sized-v0", size=0)
+
+
+def test_time_limit_is_a_python_int_also_inside_a_traced_function():
+    env, params = envs.make("CartPole-v1")
+    assert envs.time_limit(env) == 500
+    assert envs.time_limit(env, params.replace(max_steps=jnp.int32(7))) == 7
+    assert envs.time_limit(env, params.replace(max_steps=jnp.array([7, 9], jnp.int32))) == 9
+    assert envs.time_limit(Sized(), default=11) == 11
+    seen = []
+    jax.make_jaxpr(lambda x: seen.append(envs.time_limit(env)) or x)(0.0)
+    assert seen == [500] and type(seen[0]) is int
+
+
+def test_require_names_the_extra():
+    core.require("jax", "physics")
+    with pytest.raises(ImportError, match=r"`no_such_package` is not installed; .*jaxrl\[physics\]"):
+        core.require("no_such_package", "physics")
+
+
+def test_unknown_lists_all_if_there_are_few():
+    assert core.unknown("algorithm", "zzz", ["ppo", "dqn"]) == "unknown algorithm 'zzz'; known are: dqn, ppo"
+
+
+def test_environments_follow_the_protocol():
+    for id in envs.names("native"):
+        assert isinstance(envs.make(id)[0], envs.Environment)
+    assert not isinstance(Sized(), envs.Environment)
+
+
+def test_listing_imports_no_suite():
+    heavy = ("gymnax", "gymnasium", "brax", "distrax", "mujoco", "matplotlib")
+    program = (
+        "import sys, envs; assert 'gymnax/CartPole-v1' in envs.names(); envs.make('CartPole-v1');"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_conformance_suite_is_part_of_the_public_surface():
+    assert check_env.__module__ == "envs.testing"
