@@ -1,0 +1,1 @@
+"""Exploration: schedules and action selection."""
