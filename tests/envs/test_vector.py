@@ -196,9 +196,7 @@ def test_seeds_of_a_batch_equal_seeds_alone():
         )
 
     batch = jax.vmap(run)(jax.vmap(jax.random.key)(jnp.arange(3)))
-    jax.tree.map(
-        lambda a, b: np.testing.assert_array_equal(a[2], b), batch, run(jax.random.key(2))
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2], b), batch, run(jax.random.key(2)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What every algorithm must do, as tables over `jaxrl.algorithms()`: a new one gets every check by being named."""
+"""What every algorithm must do, as tables over `jaxrl.algorithms()`: a new one gets every check by name."""
 
 import dataclasses
 from dataclasses import dataclass

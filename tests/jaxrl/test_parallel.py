@@ -99,7 +99,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 mesh = cell_mesh()
 seeds = np.arange(4, dtype=np.int32)
 x = jax.make_array_from_callback((4,), NamedSharding(mesh, PartitionSpec("cell")), lambda i: seeds[i])
-out = jax.jit(over_cells(lambda seed, s: jax.random.uniform(jax.random.key(seed)) * s, mesh))(x, jnp.float32(2.0))
+draw = over_cells(lambda seed, s: s * jax.random.uniform(jax.random.key(seed)), mesh)
+out = jax.jit(draw)(x, jnp.float32(2.0))
 all_of_it = multihost_utils.process_allgather(out, tiled=True)
 alone = [2.0 * float(jax.random.uniform(jax.random.key(i))) for i in range(4)]
 np.testing.assert_allclose(all_of_it, alone)

@@ -50,7 +50,9 @@ def test_axes_are_configurations_then_seeds():
     state, history = run(jaxrl.grid(CONFIG, learning_rate=[0.0, 1e-2]), seeds=3)
     assert history.episode_return.shape == (2, 3, 2, 16)
     # A learning rate of zero leaves the initial parameters, which depend on the seed alone.
-    initial = jax.vmap(ppo.make(ENV, PARAMS, CONFIG).init)(jax.vmap(lambda k: jax.random.split(k)[0])(keys(3)))
+    initial = jax.vmap(ppo.make(ENV, PARAMS, CONFIG).init)(
+        jax.vmap(lambda k: jax.random.split(k)[0])(keys(3))
+    )
     for x, first in zip(jax.tree.leaves(state.params), jax.tree.leaves(initial.params), strict=True):
         np.testing.assert_allclose(x[0], first, atol=1e-6)
         assert np.abs(x[1] - first).max() > 1e-4
@@ -136,7 +138,10 @@ def test_cells_within_a_budget():
     [
         ({"keys": jax.random.key(0)}, "`keys` must be a batch"),
         ({"configs": CONFIG.replace(gamma=float("nan"))}, "`gamma` must be"),
-        ({"configs": CONFIG.replace(num_minibatches=3)}, "`num_minibatches` must divide .* = 16, got 3; try 2"),
+        (
+            {"configs": CONFIG.replace(num_minibatches=3)},
+            "`num_minibatches` must divide .* = 16, got 3; try 2",
+        ),
         ({"configs": jaxrl.grid(CONFIG, gamma=[0.1, 0.2]).replace(gamma=jnp.ones(3))}, "`configs` must have"),
         ({"num_steps": 0}, "`num_steps` must be at least 1"),
     ],

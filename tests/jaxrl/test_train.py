@@ -129,7 +129,7 @@ def test_evaluate_reports_the_first_episode_of_each_environment():
     episodes = jax.jit(lambda key: evaluate(right, env, params, key, 32))(jax.random.key(0))
     assert episodes.done.all()
     np.testing.assert_array_equal(episodes.return_, episodes.length)
-    assert 8 <= episodes.length.min() and episodes.length.max() <= 11
+    assert episodes.length.min() >= 8 and episodes.length.max() <= 11
     assert len(np.unique(episodes.length)) > 1
 
 
