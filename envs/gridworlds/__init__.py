@@ -3,16 +3,23 @@
 from functools import partial
 
 from envs.core import register
+from envs.gridworlds.cliff import CliffWalking
 from envs.gridworlds.four_rooms import FourRooms
 from envs.gridworlds.frozen_lake import MAP_4X4, MAP_8X8, FrozenLake, random_lake
 from envs.gridworlds.grid import FLOOR, GOAL, PIT, WALL, GridParams, GridState, GridWorld, place_goal
+from envs.gridworlds.maze import BLOCKING_MAZE, DYNA_MAZE, SHORTCUT_MAZE, DynaMaze
 from envs.gridworlds.windy import WindyGridWorld
 
 __all__ = [
+    "BLOCKING_MAZE",
+    "DYNA_MAZE",
     "FLOOR",
     "GOAL",
     "PIT",
+    "SHORTCUT_MAZE",
     "WALL",
+    "CliffWalking",
+    "DynaMaze",
     "FourRooms",
     "FrozenLake",
     "GridParams",
@@ -28,3 +35,6 @@ register("WindyGridWorld-v1", WindyGridWorld)
 register("FrozenLake4x4-v1", partial(FrozenLake, id="FrozenLake4x4-v1", map=MAP_4X4))
 register("FrozenLake8x8-v1", partial(FrozenLake, id="FrozenLake8x8-v1", map=MAP_8X8))
 register("FourRooms-v1", FourRooms)
+register("CliffWalking-v1", CliffWalking)
+register("CliffWalkingSlippery-v1", partial(CliffWalking, id="CliffWalkingSlippery-v1", slippery=True))
+register("DynaMaze-v1", DynaMaze)

@@ -58,10 +58,10 @@ class GridState:
 
 @dataclass(frozen=True)
 class GridWorld:
-    """A walker on a map. Actions: 0 left, 1 down, 2 right, 3 up.
+    """A walker on a map. Actions, and directions: 0 left, 1 down, 2 right, 3 up.
 
-    The direction taken is `action + turn` modulo 4: turn 0 with probability 1 - slip, and the other
-    `turns` share the slip equally. Walls and the border stop a move. Wind then shifts the walker; a
+    The direction taken is the chosen one plus a turn, modulo 4: turn 0 with probability 1 - slip, and the
+    other `turns` share the slip equally. Walls and the border stop a move. Wind then shifts the walker; a
     shift into a wall has no effect. The defaults are the 4x3 world of Russell and Norvig.
 
     Args:
@@ -69,6 +69,8 @@ class GridWorld:
         `H` pit, `G` goal. Without an `S`, every floor cell is an equally likely start.
       wind: per column, the number of cells by which the wind shifts upwards.
       turns: the directions that may be taken, relative to the chosen one; 0 must be among them.
+      directions: the direction of each action, for worlds that number their actions otherwise.
+      pits_restart: entering a pit leads back to the likeliest start instead of ending the episode.
       random_start: draw the first cell from `params.start`; if false, it is the likeliest cell and
         `reset` ignores its key. By default true unless the map has exactly one `S`.
       observation: "index" for the cell's number, a `Discrete`; "image" for `[H, W, 4]` zeros and ones:
@@ -93,6 +95,8 @@ class GridWorld:
     map: tuple[str, ...] = MAP_4X3
     wind: tuple[int, ...] | None = None
     turns: tuple[int, ...] = (-1, 0, 1)
+    directions: tuple[int, ...] = (0, 1, 2, 3)
+    pits_restart: bool = False
     random_start: bool | None = None
     observation: str = "index"
 
@@ -100,6 +104,7 @@ class GridWorld:
         rows = tuple(self.map.strip("\n").splitlines() if isinstance(self.map, str) else self.map)
         object.__setattr__(self, "map", rows)
         object.__setattr__(self, "turns", tuple(self.turns))
+        object.__setattr__(self, "directions", tuple(self.directions))
         _check_map(rows)
         if self.wind is not None:
             object.__setattr__(self, "wind", tuple(int(w) for w in self.wind))
@@ -107,6 +112,8 @@ class GridWorld:
                 raise ValueError(f"`wind` must have one entry a column = {self.shape[1]}, got {self.wind}")
         if self.turns.count(0) != 1 or len({turn % 4 for turn in self.turns}) != len(self.turns):
             raise ValueError(f"`turns` must hold 0 and otherwise distinct turns modulo 4, got {self.turns}")
+        if sorted(self.directions) != [0, 1, 2, 3]:
+            raise ValueError(f"`directions` must hold 0, 1, 2 and 3 once each, got {self.directions}")
         if self.observation not in ("index", "image"):
             raise ValueError(f"`observation` must be 'index' or 'image', got {self.observation!r}")
         if self.random_start is None:
@@ -167,9 +174,8 @@ class GridWorld:
         """Return the next state and what happened; a walker in a pit or on a goal stays there."""
         edges = jnp.cumsum(self._turn_probabilities(params))[:-1]
         taken = jnp.sum(jax.random.uniform(key) >= edges)
-        position, reward, terminated = self._move(
-            state.position, action + jnp.asarray(self.turns, jnp.int32)[taken], params
-        )
+        direction = self._direction(action) + jnp.asarray(self.turns, jnp.int32)[taken]
+        position, reward, terminated = self._move(state.position, direction, params)
         state = GridState(position=position, t=state.t + 1)
         truncated = (state.t >= params.max_steps) & ~terminated
         return state, Step(self._observe(state, params), reward, terminated, truncated)
@@ -190,9 +196,9 @@ class GridWorld:
 
     def outcomes(self, state_index: jax.Array, action: jax.Array, params: GridParams) -> Outcomes:
         """Return what may follow: K = `len(turns)` branches in the order of `turns`."""
-        directions = jnp.asarray(action, jnp.int32) + jnp.asarray(self.turns, jnp.int32)
+        directions = self._direction(action) + jnp.asarray(self.turns, jnp.int32)
         following = jax.vmap(self._move, in_axes=(None, 0, None))(state_index, directions, params)
-        ended = params.cells.ravel()[state_index] != FLOOR
+        ended = self._is_end(params.cells.ravel()[state_index])
         intended = jnp.asarray([turn == 0 for turn in self.turns], jnp.float32)
         return Outcomes(jnp.where(ended, intended, self._turn_probabilities(params)), *following)
 
@@ -225,7 +231,8 @@ class GridWorld:
             sprites.append((*start, render.START))
         if policy is not None:
             moves = np.asarray(policy).reshape(self.shape)
-            sprites += [(r, c, render.ARROWS[int(moves[r, c])]) for r, c in np.argwhere(floor)]
+            arrows = [render.ARROWS[direction] for direction in self.directions]
+            sprites += [(r, c, arrows[int(moves[r, c])]) for r, c in np.argwhere(floor)]
         if params.wind is not None:
             sprites += [
                 (r, c, render.WIND[_heading(push)])
@@ -242,6 +249,14 @@ class GridWorld:
         slip = params.slip if len(self.turns) > 1 else jnp.zeros_like(params.slip)
         return jnp.stack([slip / others if turn else 1 - slip for turn in self.turns])
 
+    def _direction(self, action: jax.Array) -> jax.Array:
+        if self.directions == (0, 1, 2, 3):
+            return jnp.asarray(action, jnp.int32)
+        return jnp.asarray(self.directions, jnp.int32)[action]
+
+    def _is_end(self, kind: jax.Array) -> jax.Array:
+        return (kind != FLOOR) & (kind != PIT) if self.pits_restart else kind != FLOOR
+
     def _move(
         self, position: jax.Array, direction: jax.Array, params: GridParams
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -253,12 +268,14 @@ class GridWorld:
         if params.wind is not None:
             push = params.wind.reshape(-1, 2)[position]
             target = self._shift(target, push[0], push[1], kinds)
-        ended = kinds[position] != FLOOR
+        ended = self._is_end(kinds[position])
         target = jnp.where(ended, position, target)
         kind = kinds[target]
         reward = jnp.where(kind == GOAL, params.goal_reward, params.step_reward)
         reward = jnp.where(kind == PIT, params.pit_reward, reward)
-        return target, jnp.where(ended, 0.0, reward), kind != FLOOR
+        if self.pits_restart:
+            target = jnp.where(kind == PIT, jnp.argmax(params.start).astype(target.dtype), target)
+        return target, jnp.where(ended, 0.0, reward), self._is_end(kind)
 
     def _shift(self, position: jax.Array, down: jax.Array, right: jax.Array, kinds: jax.Array) -> jax.Array:
         height, width = self.shape

@@ -7,11 +7,25 @@ import numpy as np
 import pytest
 
 import envs
-from envs.gridworlds import FLOOR, GOAL, PIT, FourRooms, FrozenLake, GridWorld, place_goal, random_lake
+from envs.gridworlds import (
+    BLOCKING_MAZE,
+    DYNA_MAZE,
+    FLOOR,
+    GOAL,
+    PIT,
+    SHORTCUT_MAZE,
+    DynaMaze,
+    FourRooms,
+    FrozenLake,
+    GridWorld,
+    place_goal,
+    random_lake,
+)
 from envs.tabular import extract
 
 LEFT, DOWN, RIGHT, UP = range(4)
 GRIDS = ["GridWorld-v1", "WindyGridWorld-v1", "FrozenLake4x4-v1", "FrozenLake8x8-v1", "FourRooms-v1"]
+GRIDS += ["CliffWalkingSlippery-v1"]
 
 
 def optimal_values(mdp, gamma=1.0, sweeps=2000):
@@ -49,6 +63,42 @@ def test_frozen_lake_equals_gymnasiums_table_entry_by_entry(size, limit, slipper
             assert terminated[state, action][k].tolist() == [e[3] for e in expected]
     assert envs.time_limit(env, params) == limit
     np.testing.assert_allclose(env.start_distribution(params), reference.initial_state_distrib)
+
+
+@pytest.mark.parametrize(("id", "optimum"), [("CliffWalking-v1", -13), ("CliffWalkingSlippery-v1", -64.71)])
+def test_cliff_walking_equals_gymnasiums_table_entry_by_entry(id, optimum):
+    reference = gymnasium.make(id).unwrapped
+    env, params = envs.make(id)
+    table = outcome_tables(env, params)
+    goal = 47
+    for state, actions in reference.P.items():
+        for action, expected in actions.items():
+            if state == goal:
+                expected = [(1.0, goal, 0.0, True)] * len(expected)
+            probability, following, reward, terminated = (leaf[state, action] for leaf in table)
+            k = probability > 0
+            assert following[k].tolist()[: len(expected)] == [int(e[1]) for e in expected][: k.sum()]
+            assert reward[k].tolist() == [e[2] for e in expected][: k.sum()]
+            assert terminated[k].tolist() == [e[3] for e in expected][: k.sum()]
+            if state != goal:
+                np.testing.assert_allclose(probability[k], [e[0] for e in expected], atol=1e-6)
+    np.testing.assert_array_equal(env.start_distribution(params), reference.initial_state_distrib)
+    mdp = extract(env, params)
+    assert np.flatnonzero(mdp.terminal).tolist() == [goal]
+    within_limit = optimal_values(mdp, sweeps=envs.time_limit(env, params))
+    assert within_limit[36] == pytest.approx(optimum, abs=5e-3)
+
+
+def test_mazes_are_the_books():
+    shortest = []
+    for map in (DYNA_MAZE, *BLOCKING_MAZE, *SHORTCUT_MAZE):
+        env = DynaMaze(map=map)
+        params = env.default_params().replace(step_reward=jnp.float32(-1.0), goal_reward=jnp.float32(-1.0))
+        values = optimal_values(extract(env, params), sweeps=60)
+        shortest.append(-values[int(jnp.argmax(params.start))])
+    assert shortest == [14, 10, 16, 16, 10]
+    _, params = envs.make("DynaMaze-v1")
+    assert float(params.goal_reward) == 1.0 and float(params.step_reward) == 0.0
 
 
 @pytest.mark.parametrize("id", GRIDS)
@@ -270,6 +320,7 @@ def test_ascii_shows_map_and_agent():
         ({"wind": (1,)}, "`wind` must have one entry a column = 4"),
         ({"turns": (1, 2)}, "`turns` must hold 0"),
         ({"turns": (0, 1, 5)}, "`turns` must hold 0"),
+        ({"directions": (0, 1, 2, 2)}, "`directions` must hold 0, 1, 2 and 3 once each"),
         ({"observation": "pixels"}, "`observation` must be 'index' or 'image'"),
         ({"size": 4}, "does not take the options"),
     ],
