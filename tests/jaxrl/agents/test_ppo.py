@@ -1,0 +1,222 @@
+"""PPO: its loss by hand, its bootstrapping, its action and observation spaces, its options, its errors."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+
+import envs
+import jaxrl
+from envs.core import Step
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete
+from jaxrl.agents import ppo
+
+CONFIG = ppo.Config(
+    num_envs=8,
+    num_steps=16,
+    hidden_sizes=(16,),
+    learning_rate=1e-2,
+    entropy_coefficient=0.0,
+    clip_value=False,
+    gamma=0.5,
+    total_steps=25_600.0,
+)
+
+
+@struct.dataclass
+class Clock:
+    t: jax.Array
+
+
+@dataclass(frozen=True)
+class Target:
+    """Reward 1 - |action - target|^2 at every step; episodes are truncated after two steps, never terminated."""
+
+    actions: Any
+    target: tuple = (0.0,)
+    observations: Any = Box(-1.0, 1.0, (1,))
+    id: str = "Target"
+
+    def default_params(self):
+        return jnp.float32(2.0)
+
+    def observe(self):
+        def zeros(space):
+            if isinstance(space, Dict):
+                return {name: zeros(s) for name, s in space.spaces.items()}
+            return jnp.zeros(space.shape, space.dtype)
+
+        return zeros(self.observations)
+
+    def reset(self, key, params):
+        return Clock(t=jnp.int32(0)), self.observe()
+
+    def step(self, key, state, action, params):
+        state = Clock(t=state.t + 1)
+        distance = jnp.sum(jnp.square(jnp.asarray(action, jnp.float32) - jnp.asarray(self.target)))
+        return state, Step(
+            obs=self.observe(),
+            reward=1.0 - distance,
+            terminated=jnp.zeros((), bool),
+            truncated=state.t >= params,
+        )
+
+    def observation_space(self, params):
+        return self.observations
+
+    def action_space(self, params):
+        return self.actions
+
+    def time_limit(self, params):
+        return params.astype(jnp.int32)
+
+
+def train(env, config=CONFIG, num_steps=25_600, seeds=4):
+    algorithm = ppo.make(env, env.default_params(), config)
+    run = jax.jit(jax.vmap(lambda key: jaxrl.train(algorithm, key, num_steps, evaluations=1, log_points=1)))
+    return algorithm, *run(jax.vmap(jax.random.key)(jnp.arange(seeds)))
+
+
+def test_loss_by_hand():
+    """Two samples, a policy of two actions, in plain NumPy."""
+    logits, value = np.array([[0.3, -0.2], [0.1, 0.4]]), np.array([0.5, -1.0])
+    old_log_prob, old_value = np.array([-0.9, -0.4]), np.array([0.1, -1.1])
+    advantage, target = np.array([2.0, -1.0]), np.array([1.0, 0.0])
+    action = np.array([0, 1])
+    config = ppo.Config(clip_epsilon=0.1, value_coefficient=0.7, entropy_coefficient=0.03)
+
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    log_prob = log_probs[[0, 1], action]
+    standardized = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    ratio = np.exp(log_prob - old_log_prob)
+    surrogate = np.minimum(ratio * standardized, np.clip(ratio, 0.9, 1.1) * standardized)
+    clipped = old_value + np.clip(value - old_value, -0.1, 0.1)
+    value_loss = 0.5 * np.maximum((value - target) ** 2, (clipped - target) ** 2).mean()
+    entropy = -(np.exp(log_probs) * log_probs).sum(-1).mean()
+    expected = -surrogate.mean() + 0.7 * value_loss - 0.03 * entropy
+
+    head = envs.make("CartPole-v1")
+    model = ppo.make_model(Box(-1, 1, (1,)), head[0].action_space(head[1]), config)
+    model = model._replace(
+        actor=lambda params, x: _categorical(logits), critic=lambda params, x: jnp.float32(value)
+    )
+    batch = ppo.Batch(
+        x=jnp.zeros((2, 1)),
+        action=jnp.int32(action),
+        log_prob=jnp.float32(old_log_prob),
+        value=jnp.float32(old_value),
+        advantage=jnp.float32(advantage),
+        target=jnp.float32(target),
+    )
+    total, parts = ppo.loss(None, model, batch, config)
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    np.testing.assert_allclose(parts["value_loss"], value_loss, rtol=1e-5)
+    np.testing.assert_allclose(parts["entropy"], entropy, rtol=1e-5)
+    np.testing.assert_allclose(parts["clip_fraction"], np.mean(np.abs(ratio - 1) > 0.1))
+
+
+def _categorical(logits):
+    from jaxrl.distributions import Categorical
+
+    return Categorical(jnp.float32(logits))
+
+
+def test_a_time_limit_is_bootstrapped():
+    """Reward 1 for ever, cut every two steps: V = 1 / (1 - gamma) = 2. As terminal states they would give 1.25."""
+    algorithm, state, history = train(Target(Discrete(1)))
+    model = ppo.make_model(Box(-1.0, 1.0, (1,)), Discrete(1), CONFIG)
+    np.testing.assert_allclose(model.critic(_seed(state.params, 0), jnp.zeros(1)), 2.0, atol=0.05)
+    np.testing.assert_allclose(history.episode_return, 2.0)
+    np.testing.assert_allclose(history.episode_length, 2)
+
+
+def _seed(tree, i):
+    return jax.tree.map(lambda x: x[i], tree)
+
+
+@pytest.mark.parametrize(
+    ("actions", "target"),
+    [
+        (Box(-1.0, 1.0, (2,)), (0.5, -0.25)),
+        (Box(-2.0, 0.25, (1,)), (0.25,)),  # at a bound
+        (MultiDiscrete((3, 4)), (2.0, 1.0)),
+    ],
+    ids=["box", "bound", "multidiscrete"],
+)
+def test_action_spaces_are_served(actions, target):
+    """Greedy episodes of two steps with reward 1 each at the target."""
+    _, _, history = train(Target(actions, target))
+    assert history.episode_return.min() > 1.98
+
+
+def test_observation_spaces_are_served():
+    observations = Dict(
+        {"image": Box(0, 255, (6, 6, 2), jnp.uint8), "kind": Discrete(3), "place": MultiDiscrete((2, 2))}
+    )
+    algorithm, state, _ = train(Target(Discrete(2), (1.0,), observations), num_steps=128, seeds=1)
+    kernel = state.params["params"]["critic_torso"]
+    shapes = {x.shape[1:] for x in jax.tree.leaves(kernel)}
+    assert (6 * 6 * 2 + 3 + 4, 16) in shapes
+
+
+def test_images_go_through_convolutions():
+    observations = Box(False, True, (6, 6, 2), jnp.bool_)
+    config = CONFIG.replace(channels=(4,), activation="relu")
+    _, state, history = train(Target(Discrete(2), (1.0,), observations), config, num_steps=1280, seeds=1)
+    assert any(x.ndim == 5 or x.shape[-1] == 4 for x in jax.tree.leaves(state.params))
+    assert np.isfinite(history.metrics["value_loss"]).all()
+
+
+def test_observations_are_normalized_by_what_was_seen():
+    config = ppo.Config(num_envs=4, num_steps=32, hidden_sizes=(8,), normalize_observations=True)
+    algorithm = ppo.make(*envs.make("CartPole-v1"), config)
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    assert int(state.normalizer.count) == 0
+    state, _ = jax.jit(algorithm.step)(state, jnp.int32(0))
+    assert int(state.normalizer.count) == 128
+    assert (np.asarray(state.normalizer.variance) > 0).all()
+    # CartPole starts within 0.05 and its velocities grow to order 1 within an episode of random actions.
+    assert 0.1 < np.sqrt(state.normalizer.variance[1]) < 2.0
+
+
+def test_the_learning_rate_is_annealed_to_zero_and_not_below():
+    algorithm = ppo.make(*envs.make("CartPole-v1"), CONFIG.replace(total_steps=512.0))
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    step = jax.jit(algorithm.step)
+    rates = [float(step(state, jnp.int32(t))[1]["learning_rate"]) for t in (0, 1, 3, 4, 9)]
+    np.testing.assert_allclose(rates, [1e-2, 0.75e-2, 0.25e-2, 0.0, 0.0], atol=1e-9)
+
+
+def test_before_any_update_the_policy_is_the_rollouts():
+    """With a learning rate of zero the ratio is 1: no divergence, nothing clipped."""
+    algorithm = ppo.make(*envs.make("CartPole-v1"), CONFIG.replace(learning_rate=0.0))
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    _, metrics = jax.jit(algorithm.step)(state, jnp.int32(0))
+    assert abs(float(metrics["approximate_kl"])) < 1e-6 and float(metrics["clip_fraction"]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_minibatches": 7}, "`num_minibatches` must divide num_envs . num_steps = 512, got 7; try 4"),
+        ({"num_envs": 0}, "`num_envs` must be at least 1, got 0"),
+        ({"num_steps": 12.5}, "`num_steps` must be an integer, got 12.5"),
+        ({"gamma": 1.01}, "`gamma` must be at least 0 and at most 1, got 1.01"),
+        ({"learning_rate": "fast"}, "`learning_rate` must be a number, got 'fast'"),
+        ({"clip_epsilon": 0.0}, "`clip_epsilon` must be greater than 0, got 0.0"),
+        ({"entropy_coefficient": float("inf")}, "`entropy_coefficient` must be finite, got inf"),
+        ({"activation": "tanhh"}, "`activation` must be one of .*'tanh'.*, got 'tanhh'"),
+    ],
+)
+def test_bad_hyperparameters_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ppo.make(*envs.make("CartPole-v1"), replace(ppo.Config(), **fields))
+
+
+def test_action_spaces_it_cannot_serve_are_refused():
+    with pytest.raises(ValueError, match="`space` must be a Discrete, a MultiDiscrete or a float Box"):
+        ppo.make(Target(Box(0, 3, (1,), jnp.int32)), jnp.float32(2.0), CONFIG)
