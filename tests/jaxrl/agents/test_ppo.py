@@ -27,6 +27,9 @@ CONFIG = ppo.Config(
 )
 
 
+VECTOR = Box(-1.0, 1.0, (1,))
+
+
 @struct.dataclass
 class Clock:
     t: jax.Array
@@ -34,11 +37,11 @@ class Clock:
 
 @dataclass(frozen=True)
 class Target:
-    """Reward 1 - |action - target|^2 at every step; episodes are truncated after two steps, never terminated."""
+    """Reward 1 - |action - target|^2 a step; episodes are truncated after two steps, never terminated."""
 
     actions: Any
     target: tuple = (0.0,)
-    observations: Any = Box(-1.0, 1.0, (1,))
+    observations: Any = VECTOR
     id: str = "Target"
 
     def default_params(self):
@@ -126,8 +129,8 @@ def _categorical(logits):
 
 
 def test_a_time_limit_is_bootstrapped():
-    """Reward 1 for ever, cut every two steps: V = 1 / (1 - gamma) = 2. As terminal states they would give 1.25."""
-    algorithm, state, history = train(Target(Discrete(1)))
+    """Reward 1 for ever, cut every two steps: V = 1 / (1 - gamma) = 2; were the cuts terminal, 1.25."""
+    _, state, history = train(Target(Discrete(1)))
     model = ppo.make_model(Box(-1.0, 1.0, (1,)), Discrete(1), CONFIG)
     np.testing.assert_allclose(model.critic(_seed(state.params, 0), jnp.zeros(1)), 2.0, atol=0.05)
     np.testing.assert_allclose(history.episode_return, 2.0)
@@ -157,7 +160,7 @@ def test_observation_spaces_are_served():
     observations = Dict(
         {"image": Box(0, 255, (6, 6, 2), jnp.uint8), "kind": Discrete(3), "place": MultiDiscrete((2, 2))}
     )
-    algorithm, state, _ = train(Target(Discrete(2), (1.0,), observations), num_steps=128, seeds=1)
+    _, state, _ = train(Target(Discrete(2), (1.0,), observations), num_steps=128, seeds=1)
     kernel = state.params["params"]["critic_torso"]
     shapes = {x.shape[1:] for x in jax.tree.leaves(kernel)}
     assert (6 * 6 * 2 + 3 + 4, 16) in shapes
