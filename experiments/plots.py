@@ -1,0 +1,222 @@
+"""Runs as pictures: learning curves with confidence bands, and what each hyperparameter does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.results import Result
+from experiments.spec import show
+from experiments.store import StoreError, make_folder, write_atomic
+from jaxrl import stats
+
+# Okabe and Ito (2008): told apart without colour vision; yellow is left out, too faint on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_STYLE: Any = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#4d4d4d",
+    "axes.labelcolor": "#262626",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#4d4d4d",
+    "ytick.color": "#4d4d4d",
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "lines.linewidth": 2.0,
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+}
+
+
+def learning_curves(results: Sequence[Result], path: Path) -> Path:
+    """Draw evaluation return against environment steps into the PNG `path`, and return it.
+
+    One panel an environment; one curve a configuration (at most as many as there are colours: the best),
+    the interquartile mean over seeds with its 95 % bootstrap band.
+
+    Raises:
+      StoreError: if there is nothing to draw, or the file cannot be written.
+    """
+    if not results:
+        raise StoreError("there is no run to plot")
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    worlds = list(dict.fromkeys(result.spec.env for result in results))
+    columns = min(len(worlds), 3)
+    lines = -(-len(worlds) // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.0 * columns if columns > 1 else 7.2, 4.2 * lines), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False).reshape(-1)
+        for axis, world in zip(axes, worlds, strict=False):
+            curves = _curves([result for result in results if result.spec.env == world])
+            shown = _best(curves, len(COLORS))
+            for number, (label, steps, returns) in enumerate(shown):
+                _curve(axis, label, steps, returns, COLORS[number], MARKERS[number])
+            hidden = (
+                f" (best {len(shown)} of {len(curves)} configurations)" if len(shown) < len(curves) else ""
+            )
+            axis.set_title(world + hidden, loc="left")
+            axis.set_xlabel("environment steps per seed")
+            axis.set_ylabel("evaluation return (IQM, 95 % interval)")
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.xaxis.set_major_locator(MaxNLocator(6))
+            axis.set_xlim(left=0)
+            axis.margins(x=0.02)
+            beside = (
+                {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(shown) > 4 else {"loc": "best"}
+            )
+            axis.legend(handlelength=2.2, **beside)
+        for axis in axes[len(worlds) :]:
+            axis.set_visible(False)
+        return _save(figure, path)
+
+
+def hyperparameters(result: Result, path: Path) -> Path:
+    """Draw the final return against the swept hyperparameters into the PNG `path`, and return it.
+
+    One swept field: points with intervals. Two: a heat map. More: a panel a field, all others pooled.
+
+    Raises:
+      StoreError: if the run has no grid, or the file cannot be written.
+    """
+    grid = result.spec.grid
+    if not grid:
+        raise StoreError(f"{result.path} has no grid, so there is no hyperparameter to plot")
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        if len(grid) == 2:
+            rows, columns = (len(values) for values in grid.values())
+            figure = Figure(figsize=(max(4.5, 1.9 + 1.15 * columns), max(3.8, 1.7 + 0.8 * rows)))
+            figure.set_layout_engine("constrained")
+            _heat_map(figure, result)
+        else:
+            figure = Figure(figsize=(max(5.6, 4.0 * len(grid)), 4.0), layout="constrained")
+            for axis, name in zip(figure.subplots(1, len(grid), squeeze=False)[0], grid, strict=True):
+                _marginal(axis, result, name)
+        figure.suptitle(f"{result.spec.algorithm} on {result.spec.env}", x=0.02, ha="left", fontweight="bold")
+        return _save(figure, path)
+
+
+def _curves(results: Sequence[Result]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Return `(label, steps [E], returns [S, E])` of every configuration, labels told apart."""
+    several = len({(result.spec.algorithm, result.spec.name) for result in results}) > 1
+    curves = []
+    for result in results:
+        prefix = result.spec.name if several else ""
+        for index, (returns, finite) in enumerate(zip(result.returns, result.finite, strict=True)):
+            own = result.label(index) if result.spec.grid or not prefix else ""
+            label = ": ".join(part for part in (prefix, own) if part)
+            alive = returns[finite]
+            lost = f", {len(returns) - len(alive)} diverged" if len(alive) < len(returns) else ""
+            curves.append((f"{label} (n={len(alive)}{lost})", result.steps, alive))
+    return curves
+
+
+def _best(curves: list, count: int) -> list:
+    if len(curves) <= count:
+        return curves
+    score = [float(stats.iqm(returns[:, -1])) if len(returns) else -np.inf for _, _, returns in curves]
+    chosen = sorted(np.argsort(score)[::-1][:count])
+    return [curves[i] for i in chosen]
+
+
+def _curve(axis: Any, label: str, steps: np.ndarray, returns: np.ndarray, color: str, marker: str) -> None:
+    if len(returns) == 0:
+        axis.plot([], [], color=color, marker=marker, label=label)
+        return
+    intervals = [stats.stratified_bootstrap(returns[:, e], reps=2000) for e in range(len(steps))]
+    axis.plot(
+        steps,
+        [interval.estimate for interval in intervals],
+        color=color,
+        marker=marker,
+        markersize=5,
+        markevery=max(1, len(steps) // 12),
+        label=label,
+    )
+    if len(returns) > 1:
+        low, high = ([getattr(interval, side) for interval in intervals] for side in ("low", "high"))
+        axis.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
+
+
+def _marginal(axis: Any, result: Result, name: str) -> None:
+    values = sorted(result.spec.grid[name])
+    position = np.arange(len(values))
+    final = result.final_returns
+    rows = [c[name] for c in result.spec.configurations()]
+    for at, value in zip(position, values, strict=True):
+        pooled = final[[row == value for row in rows]]
+        finite = pooled[np.isfinite(pooled)]
+        jitter = np.linspace(-0.12, 0.12, pooled.size) if pooled.size > 1 else np.zeros(1)
+        axis.plot(
+            at + jitter, pooled.reshape(-1), "o", color=COLORS[4], alpha=0.45, markersize=4, linestyle="none"
+        )
+        if finite.size:
+            interval = stats.stratified_bootstrap(finite)
+            error = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
+            axis.errorbar(
+                at,
+                interval.estimate,
+                yerr=error if np.isfinite(interval.low) else None,
+                fmt="D",
+                color=COLORS[0],
+                markersize=7,
+                capsize=5,
+                elinewidth=2,
+            )
+        else:
+            axis.annotate("diverged", (at, 0.5), xycoords=("data", "axes fraction"), ha="center", rotation=90)
+    axis.set_xticks(position, [show(value) for value in values])
+    axis.set_xlim(-0.5, len(values) - 0.5)
+    axis.set_xlabel(name.replace("_", " "))
+    axis.set_ylabel("final evaluation return")
+    axis.grid(axis="x", visible=False)
+    axis.plot([], [], "D", color=COLORS[0], label="IQM, 95 % interval")
+    axis.plot([], [], "o", color=COLORS[4], alpha=0.6, markersize=4, label="single seed")
+    axis.legend(loc="best")
+
+
+def _heat_map(figure: Any, result: Result) -> None:
+    import matplotlib
+
+    (row_name, row_values), (column_name, column_values) = result.spec.grid.items()
+    final = result.final_returns
+    scores = np.array(
+        [stats.iqm(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in final]
+    )
+    scores = scores.reshape(len(row_values), len(column_values))
+    axis = figure.subplots()
+    axis.grid(visible=False)
+    colors = matplotlib.colormaps["cividis"].with_extremes(bad="#e6e6e6")
+    image = axis.imshow(np.ma.masked_invalid(scores), cmap=colors, aspect="auto", origin="lower")
+    for (row, column), score in np.ndenumerate(scores):
+        dark = np.isfinite(score) and image.norm(score) < 0.5
+        text = f"{score:.4g}" if np.isfinite(score) else "diverged"
+        axis.annotate(text, (column, row), ha="center", va="center", color="white" if dark else "black")
+    axis.set_xticks(range(len(column_values)), [show(value) for value in column_values])
+    axis.set_yticks(range(len(row_values)), [show(value) for value in row_values])
+    axis.set_xlabel(column_name.replace("_", " "))
+    axis.set_ylabel(row_name.replace("_", " "))
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    bar = figure.colorbar(image, ax=axis, label=f"final return (IQM, n={final.shape[1]})")
+    bar.outline.set_visible(False)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    path = Path(path)
+    make_folder(path.parent)
+    write_atomic(path, lambda file: figure.savefig(file, format="png", facecolor="white"))
+    return path

@@ -1,0 +1,196 @@
+"""Runs as a table: IQM with its interval, seeds, steps and seconds; Markdown, a terminal, or pandas."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.results import Result
+from jaxrl import stats
+
+HEADER = (
+    "algorithm",
+    "environment",
+    "configuration",
+    "return: IQM [95 %]",
+    "seeds",
+    "steps",
+    "run",
+    "compile",
+    "id",
+)
+_RIGHT = (False, False, False, True, True, True, True, True, False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration of one run.
+
+    Attributes:
+      algorithm, env, configuration: what was run.
+      interval: interquartile mean of the last evaluation over the seeds; None if all have diverged.
+      num_seeds: how many seeds were run, of which `num_diverged` are left out of `interval`.
+      steps: environment steps of each seed.
+      run_seconds, compile_seconds: of the whole run, which all its configurations share.
+      id: the beginning of the run's hash.
+      status: "finished", "diverged", "interrupted" or "running".
+    """
+
+    algorithm: str
+    env: str
+    configuration: str
+    interval: stats.Interval | None
+    num_seeds: int
+    num_diverged: int
+    steps: int
+    run_seconds: float
+    compile_seconds: float
+    id: str
+    status: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row as text, in the order of `HEADER`."""
+        seeds = (
+            f"{self.num_seeds - self.num_diverged} of {self.num_seeds}"
+            if self.num_diverged
+            else self.num_seeds
+        )
+        marks = "*" if self.status in ("running", "interrupted") else ""
+        return (
+            self.algorithm,
+            self.env,
+            self.configuration,
+            show_interval(self.interval),
+            str(seeds),
+            f"{self.steps:,}{marks}",
+            f"{self.run_seconds:.1f} s",
+            f"{self.compile_seconds:.1f} s",
+            self.id,
+        )
+
+
+def rows(results: Sequence[Result]) -> list[Row]:
+    """Return a row for each configuration of each run, in the order given."""
+    return [_row(result, index) for result in results for index in range(len(result.spec.configurations()))]
+
+
+def markdown(table: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table with aligned columns, and the notes that they need."""
+    lines = [HEADER, *(row.cells for row in table)]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(HEADER))]
+
+    def text(cells: Sequence[str]) -> str:
+        padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, _RIGHT, strict=True))
+        return "| " + " | ".join(padded) + " |"
+
+    rule = (
+        "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, _RIGHT, strict=True)) + "|"
+    )
+    return (
+        "\n".join([text(HEADER), rule, *map(text, lines[1:]), *(f"\n{note}" for note in notes(table))]) + "\n"
+    )
+
+
+def rich_table(table: Sequence[Row]) -> Any:
+    """Return the rows as a `rich.table.Table`; what all rows share is said once, in the title."""
+    from rich import box
+    from rich.table import Table
+
+    lines = [row.cells for row in table]
+    sharable = ("algorithm", "environment", "seeds", "steps", "run", "compile", "id")
+    shared = {
+        name: lines[0][i]
+        for i, name in enumerate(HEADER)
+        if name in sharable and len({line[i] for line in lines}) == 1
+    }
+    title = [f"{name} {value}" if name in sharable[2:] else value for name, value in shared.items()]
+    drawn = Table(
+        box=box.SIMPLE_HEAD,
+        title=" · ".join(title) or None,
+        title_justify="left",
+        caption="\n".join(notes(table)) or None,
+        caption_justify="left",
+        pad_edge=False,
+    )
+    kept = [i for i, name in enumerate(HEADER) if name not in shared]
+    for i in kept:
+        drawn.add_column(HEADER[i], justify="right" if _RIGHT[i] else "left", overflow="fold")
+    for line in lines:
+        drawn.add_row(*(line[i] for i in kept))
+    return drawn
+
+
+def notes(table: Sequence[Row]) -> list[str]:
+    """Return what a reader must know to read the marks in the rows."""
+    found = []
+    if any(row.interval is not None and row.interval.warning for row in table):
+        found.append(f"† fewer than {stats.MIN_RUNS} seeds: the interval is too narrow.")
+    if any(row.num_diverged for row in table):
+        found.append("Diverged seeds (values that are not finite) are left out of the mean.")
+    if any(row.status in ("running", "interrupted") for row in table):
+        found.append("* not finished yet.")
+    return found
+
+
+def show_interval(interval: stats.Interval | None) -> str:
+    """Return "IQM [low, high]" with as many decimals as the interval's width deserves.
+
+    >>> show_interval(stats.Interval(491.234, 480.1, 499.9, 0.95, 30, "bootstrap"))
+    '491.2 [480.1, 499.9]'
+    """
+    if interval is None:
+        return "diverged"
+    mark = "†" if interval.warning else ""
+    if not np.isfinite(interval.low):
+        return f"{interval.estimate:.4g}{mark}"
+    scale = max(abs(interval.estimate), interval.high - interval.low) or 1.0
+    decimals = int(np.clip(3 - np.floor(np.log10(scale)) - 1 + (scale >= 100), 0, 6))
+    return (
+        f"{interval.estimate:.{decimals}f} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]{mark}"
+    )
+
+
+def frame(results: Sequence[Result]) -> Any:
+    """Return every seed's learning curve as one long `pandas.DataFrame`, a row for each evaluation.
+
+    Columns: algorithm, env, the swept hyperparameters, seed, steps, episode_return, episode_length, id.
+    """
+    import pandas as pd
+
+    parts = []
+    for result in results:
+        lengths = result.arrays["episode_length"].mean(axis=-1)
+        for c, configuration in enumerate(result.spec.configurations()):
+            for s, seed in enumerate(result.spec.seeds):
+                columns = {
+                    "algorithm": result.spec.algorithm,
+                    "env": result.spec.env,
+                    **configuration,
+                    "seed": seed,
+                }
+                columns |= {"steps": result.steps, "episode_return": result.returns[c, s]}
+                parts.append(
+                    pd.DataFrame(columns | {"episode_length": lengths[c, s], "id": result.spec.hash()})
+                )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _row(result: Result, index: int) -> Row:
+    final = result.final_returns[index]
+    finite = final[np.isfinite(final)]
+    manifest = result.manifest
+    return Row(
+        algorithm=result.spec.algorithm,
+        env=result.spec.env,
+        configuration="" if not result.spec.grid else result.label(index),
+        interval=stats.stratified_bootstrap(finite) if finite.size else None,
+        num_seeds=len(final),
+        num_diverged=len(final) - len(finite),
+        steps=int(result.steps[-1]),
+        run_seconds=manifest.get("run_seconds", 0.0),
+        compile_seconds=manifest.get("trace_seconds", 0.0) + manifest.get("compile_seconds", 0.0),
+        id=result.spec.hash()[:6],
+        status=manifest["status"],
+    )
