@@ -8,6 +8,7 @@ weights and tests.
 import chex
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 Scalar = float | jax.Array
 
@@ -187,7 +188,7 @@ def optimistic_value(max_reward: Scalar, gamma: Scalar) -> jax.Array:
 
     Source: Brafman and Tennenholtz (2002), R-max; Sutton and Barto (2018), section 2.6.
     """
-    if not isinstance(gamma, jax.core.Tracer) and not 0 <= gamma < 1:
+    if not isinstance(gamma, Tracer) and not 0 <= gamma < 1:
         raise ValueError(
             f"`gamma` must be at least 0 and less than 1, got {gamma}; choose a start value yourself"
         )
