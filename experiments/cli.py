@@ -154,7 +154,7 @@ def table(
     if format == "auto":
         format = "terminal" if sys.stdout.isatty() and output is None else "markdown"
     if format == "terminal" and output is None:
-        Console().print(tables.rich_table(tables.rows(results)))
+        Console().print(tables.for_terminal(tables.rows(results)))
         return 0
     text = (
         tables.frame(results).to_csv(index=False)
@@ -406,7 +406,7 @@ def _report(outcome: Any, quiet: bool) -> int:
         return outcome.exit_code
     from rich.console import Console
 
-    Console().print(tables.rich_table(tables.rows([results.load(outcome.path)])))
+    Console().print(tables.for_terminal(tables.rows([results.load(outcome.path)])))
     print(f"{outcome.path}\nnext: `jaxrl plot {outcome.path.name}`, `jaxrl record {outcome.path.name}`")
     return outcome.exit_code
 

@@ -34,9 +34,11 @@ def main(folder: Path = FOLDER, total_steps: int = 100_000, num_seeds: int = 16)
     if outcome.status == runner.INTERRUPTED:
         console.print("stopped; run the same command again to go on")
         return outcome.exit_code
+    if outcome.was_finished:
+        console.print(f"trained already; remove {folder} to train again", highlight=False)
     result = results.load(outcome.path)
     table = tables.rows([result])
-    console.print(tables.rich_table(table))
+    console.print(tables.for_terminal(table))
     write_text(folder / "table.md", tables.markdown(table))
     plots.learning_curves([result], folder / "curves.png")
     plots.hyperparameters(result, folder / "learning_rate.png")

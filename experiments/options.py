@@ -55,8 +55,8 @@ class TrainOptions:
     """Environment to train in; `jaxrl list envs` shows all ids."""
     total_steps: Count = 500_000
     """Environment steps of each seed, as 500000, 5e5 or 500k; rounded up to whole iterations."""
-    seeds: Annotated[int, arg(metavar="N")] = 1
-    """How many seeds to train, all in one program."""
+    seeds: Annotated[int, arg(metavar="N")] = 10
+    """How many seeds to train of each configuration, all in one program."""
     first_seed: Annotated[int, arg(metavar="I")] = 0
     """Id of the first seed; the others follow it."""
     env_options: Pairs = ()
@@ -83,8 +83,6 @@ class TrainOptions:
 class SweepOptions(TrainOptions):
     """What is run, over which values, and where it is kept."""
 
-    seeds: Annotated[int, arg(metavar="N")] = 10
-    """How many seeds to train of each configuration, all in one program."""
     grid: Annotated[tuple[str, ...], arg(metavar="FIELD=V1,V2,... ...")] = ()
     """Hyperparameters to vary and their values; all combinations are trained in one program."""
 

@@ -52,13 +52,15 @@ def learning_curves(results: Sequence[Result], path: Path) -> Path:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     worlds = list(dict.fromkeys(result.spec.env for result in results))
+    panels = {world: _curves([r for r in results if r.spec.env == world]) for world in worlds}
     columns = min(len(worlds), 3)
     lines = -(-len(worlds) // columns)
+    below = max(_legend_rows(curves) for curves in panels.values())
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(6.0 * columns if columns > 1 else 7.2, 4.2 * lines), layout="constrained")
+        size = (6.0 * columns if columns > 1 else 7.2, (4.2 + 0.24 * below) * lines)
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False).reshape(-1)
-        for axis, world in zip(axes, worlds, strict=False):
-            curves = _curves([result for result in results if result.spec.env == world])
+        for axis, (world, curves) in zip(axes, panels.items(), strict=False):
             shown = _best(curves, len(COLORS))
             for number, (label, steps, returns) in enumerate(shown):
                 _curve(axis, label, steps, returns, COLORS[number], MARKERS[number])
@@ -72,10 +74,11 @@ def learning_curves(results: Sequence[Result], path: Path) -> Path:
             axis.xaxis.set_major_locator(MaxNLocator(6))
             axis.set_xlim(left=0)
             axis.margins(x=0.02)
-            beside = (
-                {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(shown) > 4 else {"loc": "best"}
-            )
-            axis.legend(handlelength=2.2, **beside)
+            if rows := _legend_rows(curves):
+                place = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.14), "ncols": -(-len(shown) // rows)}
+            else:
+                place = {"loc": "best"}
+            axis.legend(handlelength=2.2, **place)
         for axis in axes[len(worlds) :]:
             axis.set_visible(False)
         return _save(figure, path)
@@ -122,6 +125,14 @@ def _curves(results: Sequence[Result]) -> list[tuple[str, np.ndarray, np.ndarray
             lost = f", {len(returns) - len(alive)} diverged" if len(alive) < len(returns) else ""
             curves.append((f"{label} (n={len(alive)}{lost})", result.steps, alive))
     return curves
+
+
+def _legend_rows(curves: list) -> int:
+    """Return how many rows a legend below the panel needs; none if it fits among the curves."""
+    shown = _best(curves, len(COLORS))
+    if len(shown) <= 4:
+        return 0
+    return len(shown) if max(len(label) for label, _, _ in shown) > 30 else -(-len(shown) // 2)
 
 
 def _best(curves: list, count: int) -> list:

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.results import Result
 from jaxrl import stats
 
-HEADER = (
+HEADER: tuple[str, ...] = (
     "algorithm",
     "environment",
     "configuration",
@@ -20,6 +20,9 @@ HEADER = (
     "compile",
     "id",
 )
+# Columns that a run's rows never share in print, and those whose value does not say what it is.
+_OWN = ("configuration", "return: IQM [95 %]")
+_NAMED = ("seeds", "steps", "run", "compile", "id")
 _RIGHT = (False, False, False, True, True, True, True, True, False)
 
 
@@ -93,33 +96,31 @@ def markdown(table: Sequence[Row]) -> str:
     )
 
 
-def rich_table(table: Sequence[Row]) -> Any:
-    """Return the rows as a `rich.table.Table`; what all rows share is said once, in the title."""
+def for_terminal(table: Sequence[Row]) -> Any:
+    """Return what `rich` prints of the rows: a table a run, under a line that says what its rows share."""
+    from rich.console import Group
+    from rich.text import Text
+
+    runs = [[row for row in table if row.id == id] for id in dict.fromkeys(row.id for row in table)]
+    return Group(*(part for run in runs for part in _run_for_terminal(run)), *map(Text, notes(table)))
+
+
+def _run_for_terminal(table: Sequence[Row]) -> tuple[Any, Any]:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    lines = [row.cells for row in table]
-    sharable = ("algorithm", "environment", "seeds", "steps", "run", "compile", "id")
-    shared = {
-        name: lines[0][i]
-        for i, name in enumerate(HEADER)
-        if name in sharable and len({line[i] for line in lines}) == 1
-    }
-    title = [f"{name} {value}" if name in sharable[2:] else value for name, value in shared.items()]
-    drawn = Table(
-        box=box.SIMPLE_HEAD,
-        title=" · ".join(title) or None,
-        title_justify="left",
-        caption="\n".join(notes(table)) or None,
-        caption_justify="left",
-        pad_edge=False,
-    )
-    kept = [i for i, name in enumerate(HEADER) if name not in shared]
-    for i in kept:
-        drawn.add_column(HEADER[i], justify="right" if _RIGHT[i] else "left", overflow="fold")
+    lines = [dict(zip(HEADER, row.cells, strict=True)) for row in table]
+    shared = [name for name in HEADER if name not in _OWN and len({line[name] for line in lines}) == 1]
+    said = [f"{name} {lines[0][name]}" if name in _NAMED else lines[0][name] for name in shared]
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    kept = [name for name in HEADER if name not in shared and any(line[name] for line in lines)]
+    for name in kept:
+        right = _RIGHT[HEADER.index(name)]
+        drawn.add_column(name, justify="right" if right else "left", overflow="fold")
     for line in lines:
-        drawn.add_row(*(line[i] for i in kept))
-    return drawn
+        drawn.add_row(*(line[name] for name in kept))
+    return Text(" · ".join(said), style="bold"), drawn
 
 
 def notes(table: Sequence[Row]) -> list[str]:

@@ -114,10 +114,15 @@ def test_intervals_have_the_decimals_they_deserve(estimate, low, high, shown):
 
 def test_the_terminal_table_says_shared_things_once():
     console = Console(width=80, file=io.StringIO())
-    console.print(tables.rich_table(tables.rows([result(SCORES)])))
+    console.print(
+        tables.for_terminal(tables.rows([result(SCORES), result(SCORES[:1, :3], env="FourRooms-v1")]))
+    )
     text = console.file.getvalue()
     assert text.count("CartPole-v1") == 1
-    assert text.count("12.3 s") == 1
+    assert text.count("FourRooms-v1") == 1
+    assert text.count("12.3 s") == 2
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("†") == 2
     assert "learning_rate=0.1 " in text
     assert "learning_rate=0.01" in text
 
