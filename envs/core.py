@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 from flax import struct
 
 from envs.spaces import Space
@@ -155,13 +156,15 @@ def require(package: str, extra: str) -> None:
 def time_limit(env: Environment, params: Params | None = None, default: int = 1000) -> int:
     """Return the environment's own time limit in steps as a Python int, or `default` if it has none.
 
-    `params` default to the environment's; they must be concrete.
+    Where `params` are missing or traced, it is the limit of the default parameters.
     """
     if not hasattr(env, "time_limit"):
         return default
     with jax.ensure_compile_time_eval():
-        limit = env.time_limit(env.default_params() if params is None else params)  # type: ignore[attr-defined]
-        return int(limit.max() if hasattr(limit, "max") else limit)
+        limit = None if params is None else env.time_limit(params)  # type: ignore[attr-defined]
+        if limit is None or isinstance(limit, jax.core.Tracer):
+            limit = env.time_limit(env.default_params())  # type: ignore[attr-defined]
+        return int(np.max(limit))
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:

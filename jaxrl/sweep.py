@@ -118,7 +118,7 @@ def sweep(
         env=env,
         where=where,
         eval_episodes=eval_episodes,
-        horizon=time_limit(where),
+        horizon=time_limit(where, where_params),
         mesh=mesh,
     )
     shared = (params, where_params, plan(algorithm.steps_per_iteration, num_steps, evaluations, log_points))

@@ -153,7 +153,7 @@ def train(
     (2, 16)
     """
     env, params = evaluation_env(algorithm, eval_env)
-    horizon = time_limit(env)
+    horizon = time_limit(env, params)
     when = plan(algorithm.steps_per_iteration, num_steps, evaluations, log_points)
     return train_to_plan(algorithm, key, when, env, params, eval_episodes, horizon)
 
@@ -271,7 +271,7 @@ def evaluate(
     """
     if num_episodes < 1:
         raise ValueError(f"`num_episodes` must be at least 1, got {num_episodes}")
-    max_steps = time_limit(env) if max_steps is None else max_steps
+    max_steps = time_limit(env, params) if max_steps is None else max_steps
     vec = VecEnv(env, num_episodes, reset="first")
     key_reset, key_unroll = jax.random.split(key)
     vec_state, obs = vec.reset(key_reset, params)

@@ -159,3 +159,16 @@ def test_bad_arguments_are_named(algorithm):
         evaluate(algorithm.policy(None), *envs.make("CartPole-v1"), jax.random.key(0), 0)
     with pytest.raises(ValueError, match="`eval_env` must be given"):
         train(algorithm._replace(env=None), jax.random.key(0), 160)
+
+
+def test_the_horizon_follows_concrete_parameters():
+    env, params = envs.make("CartPole-v1")
+    short = params.replace(max_steps=jnp.int32(3))
+    algorithm = ppo.make(env, short, CONFIG)
+    _, history = jax.jit(lambda key: train(algorithm, key, 64, evaluations=1))(jax.random.key(0))
+    np.testing.assert_array_equal(history.episode_length, 3)
+    right = Policy(lambda: (), lambda obs, carry, key: (jnp.int32(1), carry))
+    lengths = jax.vmap(lambda p: evaluate(right, env, p, jax.random.key(0), 4).length)(
+        jax.tree.map(lambda a, b: jnp.stack([a, b]), params, short)
+    )
+    assert (lengths[0] > 3).all() and (lengths[1] == 3).all()
