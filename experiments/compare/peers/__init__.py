@@ -1,0 +1,1 @@
+"""The neighbours that are measured, each in an environment of its own (see `setup.py`)."""
