@@ -8,6 +8,7 @@ from envs.gridworlds.four_rooms import FourRooms
 from envs.gridworlds.frozen_lake import MAP_4X4, MAP_8X8, FrozenLake, random_lake
 from envs.gridworlds.grid import FLOOR, GOAL, PIT, WALL, GridParams, GridState, GridWorld, place_goal
 from envs.gridworlds.maze import BLOCKING_MAZE, DYNA_MAZE, SHORTCUT_MAZE, DynaMaze
+from envs.gridworlds.taxi import Taxi, TaxiParams
 from envs.gridworlds.windy import WindyGridWorld
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "GridParams",
     "GridState",
     "GridWorld",
+    "Taxi",
+    "TaxiParams",
     "WindyGridWorld",
     "place_goal",
     "random_lake",
@@ -38,3 +41,4 @@ register("FourRooms-v1", FourRooms)
 register("CliffWalking-v1", CliffWalking)
 register("CliffWalkingSlippery-v1", partial(CliffWalking, id="CliffWalkingSlippery-v1", slippery=True))
 register("DynaMaze-v1", DynaMaze)
+register("Taxi-v1", Taxi)

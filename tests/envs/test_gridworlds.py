@@ -328,3 +328,55 @@ def test_ascii_shows_map_and_agent():
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         envs.make("GridWorld-v1", **options)
+
+
+def taxi_model(params):
+    return jax.device_get(jax.jit(lambda params: extract(envs.make("Taxi-v1")[0], params))(params))
+
+
+@pytest.mark.parametrize("rainy", [False, True])
+def test_taxi_equals_gymnasiums_table_entry_by_entry(rainy):
+    reference = gymnasium.make("Taxi-v4", is_rainy=rainy).unwrapped
+    env, params = envs.make("Taxi-v1")
+    params = params.replace(rain=jnp.float32(0.2 if rainy else 0.0))
+    mdp = taxi_model(params)
+    mask = jax.vmap(lambda s: env.action_mask(env.state_at(s, params), params))(jnp.arange(500))
+    P, R = np.zeros((500, 6, 500)), np.zeros((500, 6))
+    at_destination = np.array([reference.decode(s)[2] == reference.decode(s)[3] for s in range(500)])
+    delivered = set()
+    for state, actions in reference.P.items():
+        for action, branches in actions.items():
+            for probability, following, reward, terminated in branches:
+                P[state, action, following] += probability
+                R[state, action] += probability * reward
+                if terminated:
+                    delivered.add(following)
+    going = ~at_destination
+    np.testing.assert_allclose(mdp.P[going], P[going], atol=1e-6)
+    np.testing.assert_allclose(mdp.R[going], R[going], atol=1e-5)
+    assert np.array_equal(mdp.terminal, at_destination) and delivered == {0, 85, 410, 475}
+    np.testing.assert_allclose(mdp.start, reference.initial_state_distrib, atol=1e-7)
+    expected = [reference.action_mask(state).astype(bool) for state in range(500)]
+    assert np.array_equal(np.asarray(mask)[going], np.array(expected)[going])
+    assert envs.time_limit(env, params) == 200
+
+
+def test_best_taxi_earns_7_93():
+    _, params = envs.make("Taxi-v1")
+    mdp = taxi_model(params)
+    assert mdp.start @ optimal_values(mdp, sweeps=200) == pytest.approx(7.93, abs=5e-3)
+
+
+def test_taxi_frame_shows_taxi_and_passenger():
+    env, params = envs.make("Taxi-v1")
+    frames = [env.frame(env.state_at(s, params), params) for s in (226, 126, 158)]
+    assert all(frame.shape == (400, 400, 3) and frame.dtype == np.uint8 for frame in frames)
+
+    def centre(frame, color):
+        return np.argwhere(np.abs(frame.astype(int) - color).sum(-1) < 30).mean(0)
+
+    taxi, passenger = [238, 125, 49], [90, 60, 150]
+    cell = 400 / 5.2
+    np.testing.assert_allclose(centre(frames[0], taxi) - centre(frames[1], taxi), [cell, 0], atol=2)
+    np.testing.assert_allclose(centre(frames[0], passenger), centre(frames[1], passenger), atol=1)
+    np.testing.assert_allclose(centre(frames[2], passenger), centre(frames[2], taxi), atol=12)
