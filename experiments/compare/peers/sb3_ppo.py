@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=51_200)
     parser.add_argument(
-        "--threads", type=int, default=1, help="torch's; one is fastest with networks so small"
+        "--threads", type=int, default=1, help="torch's; more of them collapse on a busy machine"
     )
     args = parser.parse_args()
 
