@@ -9,11 +9,13 @@ import numpy as np
 from flax import struct
 
 from envs.core import Environment, Params, time_limit
-from envs.vector import VecEnv
+from envs.vector import VecEnv, where
 from jaxrl.algorithm import Algorithm, Metrics, Policy, State
 from jaxrl.rollout import unroll
 
 LOG_POINTS_PER_EVALUATION = 10
+# An evaluation looks after so many steps whether all of its episodes have ended.
+EVALUATION_BLOCK = 64
 
 
 @struct.dataclass
@@ -259,7 +261,8 @@ def evaluate(
 ) -> Episodes:
     """Return the statistics of the policy's first episode in each of `num_episodes` environments.
 
-    The horizon is fixed, so an endless environment cannot hang it.
+    It ends with the last of them, and at the horizon at the latest, so an endless environment cannot
+    hang it.
 
     Args:
       policy: as `algorithm.policy(state)` returns it.
@@ -272,26 +275,38 @@ def evaluate(
     if num_episodes < 1:
         raise ValueError(f"`num_episodes` must be at least 1, got {num_episodes}")
     max_steps = time_limit(env, params) if max_steps is None else max_steps
+    if max_steps < 1:
+        raise ValueError(f"`max_steps` must be at least 1, got {max_steps}")
     vec = VecEnv(env, num_episodes, reset="first")
     key_reset, key_unroll = jax.random.split(key)
     vec_state, obs = vec.reset(key_reset, params)
     carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_episodes, *jnp.shape(x))), policy.init())
+    num_blocks = math.ceil(max_steps / EVALUATION_BLOCK)
+    block_size = math.ceil(max_steps / num_blocks)
+    keys = jax.random.split(key_unroll, num_blocks)
 
     def act(key, obs, carry):
         action, carry = jax.vmap(policy.act)(obs, carry, jax.random.split(key, num_episodes))
         return action, None, carry
 
-    *_, transitions = unroll(vec, params, act, key_unroll, vec_state, obs, carry, max_steps)
-    done = transitions.episode.done
-    ended = jnp.any(done, axis=0)
-    last = jnp.where(ended, jnp.argmax(done, axis=0), max_steps - 1)
+    def block(loop):
+        i, vec_state, obs, carry, episodes = loop
+        vec_state, obs, carry, transitions = unroll(
+            vec, params, act, keys[i], vec_state, obs, carry, block_size
+        )
+        last = jnp.minimum(block_size, max_steps - i * block_size) - 1
+        done = transitions.episode.done & (jnp.arange(block_size) <= last)[:, None]
+        ended = jnp.any(done, axis=0)
+        at = jnp.where(ended, jnp.argmax(done, axis=0), last)
+        stats = jax.tree.map(lambda x: jnp.take_along_axis(x, at[None], axis=0)[0], transitions.episode)
+        first = Episodes(stats.return_, stats.length, ended, stats.metrics)
+        return i + 1, vec_state, obs, carry, where(episodes.done, episodes, first)
 
-    def first_episode(x):
-        return jnp.take_along_axis(x, last[None], axis=0)[0]
+    def is_open(loop):
+        i, *_, episodes = loop
+        return (i < num_blocks) & ~jnp.all(episodes.done)
 
-    return Episodes(
-        return_=first_episode(transitions.episode.return_),
-        length=first_episode(transitions.episode.length),
-        done=ended,
-        metrics=jax.tree.map(first_episode, transitions.episode.metrics),
-    )
+    before = vec_state.episode
+    none = Episodes(before.return_, before.length, before.done, before.metrics)
+    start = (jnp.int32(0), vec_state, obs, carry, none)
+    return jax.lax.while_loop(is_open, block, start)[-1]

@@ -172,3 +172,18 @@ def test_the_horizon_follows_concrete_parameters():
         jax.tree.map(lambda a, b: jnp.stack([a, b]), params, short)
     )
     assert (lengths[0] > 3).all() and (lengths[1] == 3).all()
+
+
+@pytest.mark.parametrize("max_steps", [1, 63, 64, 65, 127, 200, 500])
+def test_blocks_of_an_evaluation_end_exactly_at_the_horizon(max_steps):
+    """Pushing towards the pole's side balances some episodes past each block, and none for ever."""
+    env, params = envs.make("CartPole-v1")
+    policy = Policy(
+        lambda: (), lambda obs, carry, key: ((obs[2] + 0.2 * obs[3] > 0).astype(jnp.int32), carry)
+    )
+    key = jax.random.key(0)
+    whole = evaluate(policy, env, params, key, 16, max_steps=500)
+    cut = evaluate(policy, env, params, key, 16, max_steps=max_steps)
+    np.testing.assert_array_equal(cut.length, np.minimum(whole.length, max_steps))
+    np.testing.assert_array_equal(cut.return_, cut.length)
+    np.testing.assert_array_equal(cut.done, whole.length <= max_steps)
