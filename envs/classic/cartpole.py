@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,9 @@ class CartPole:
     episode terminates when cart or pole leave their limits and is truncated after 500 steps. What a step from
     an already terminated state gives is, as in Gymnasium, undefined (here: reward 1).
 
+    Args:
+      velocities: observe the velocities; without them the observation is `[2]` and hides a part of the state.
+
     >>> env = CartPole()
     >>> state, obs = env.reset(jax.random.key(0), env.default_params())
     >>> state, out = env.step(jax.random.key(1), state, 1, env.default_params())
@@ -71,6 +75,7 @@ class CartPole:
     """
 
     id: str = "CartPole-v1"
+    velocities: bool = True
 
     def default_params(self) -> CartPoleParams:
         """Return Gymnasium's constants."""
@@ -94,7 +99,8 @@ class CartPole:
     def observation_space(self, params: CartPoleParams) -> Box:
         """Return Gymnasium's bounds: twice the default limits, so that last observations lie inside."""
         high = (4.8, math.inf, math.radians(24), math.inf)
-        return Box(tuple(-bound for bound in high), high, (4,))
+        high = high if self.velocities else high[::2]
+        return Box(tuple(-bound for bound in high), high, (len(high),))
 
     def action_space(self, params: CartPoleParams) -> Discrete:
         """Return left (0) and right (1)."""
@@ -104,49 +110,68 @@ class CartPole:
         """Return a first state near the upright rest, and its observation."""
         draws = params.start_range * jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0)
         state = CartPoleState(draws[0], draws[1], draws[2], draws[3], jnp.int32(0))
-        return state, draws
+        return state, self._observe(state)
 
     def step(
         self, key: jax.Array, state: CartPoleState, action: jax.Array, params: CartPoleParams
     ) -> tuple[CartPoleState, Step]:
         """Return the state one Euler step later; ignores `key`."""
-        mass = params.cart_mass + params.pole_mass
-        moment = params.pole_mass * params.half_length
-        cos, sin = jnp.cos(state.angle), jnp.sin(state.angle)
-        force = jnp.where(action == 1, params.force, -params.force)
-        push = (force + moment * jnp.square(state.angular_velocity) * sin) / mass
-        angular_acceleration = (params.gravity * sin - cos * push) / (
-            params.half_length * (4 / 3 - params.pole_mass * jnp.square(cos) / mass)
-        )
-        acceleration = push - moment * angular_acceleration * cos / mass
-        state = CartPoleState(
-            position=state.position + params.time_step * state.velocity,
-            velocity=state.velocity + params.time_step * acceleration,
-            angle=state.angle + params.time_step * state.angular_velocity,
-            angular_velocity=state.angular_velocity + params.time_step * angular_acceleration,
-            t=state.t + 1,
-        )
+        state = euler_step(state, jnp.where(action == 1, params.force, -params.force), params)
         terminated = (jnp.abs(state.position) > params.position_limit) | (
             jnp.abs(state.angle) > params.angle_limit
         )
         truncated = (state.t >= params.max_steps) & ~terminated
-        obs = jnp.stack([state.position, state.velocity, state.angle, state.angular_velocity])
-        return state, Step(obs, jnp.float32(1.0), terminated, truncated)
+        return state, Step(self._observe(state), jnp.float32(1.0), terminated, truncated)
+
+    def ascii(self, state: CartPoleState, params: CartPoleParams) -> str:
+        """Return position and angle as text."""
+        return f"cart {float(state.position):+.2f} m, pole {math.degrees(float(state.angle)):+.1f} degrees"
 
     def frame(self, state: CartPoleState, params: CartPoleParams) -> np.ndarray:
         """Return a picture of cart and pole, `[240, 480, 3]` uint8."""
-        from envs import render
+        return picture(state, params, lowest=-0.45)
 
-        limit = float(params.position_limit)
-        x, angle = float(state.position), float(state.angle)
-        length = 2 * float(params.half_length)
-        canvas = render.Canvas(480, 240, (-limit, limit), (-0.45, 2 * limit * 240 / 480 - 0.45))
-        canvas.line((-limit, 0.0), (limit, 0.0), 2, render.GREY)
-        for wheel in (-0.22, 0.22):
-            canvas.disc((x + wheel, 0.07), 0.07, render.INK)
-        left, right, low, high = x - 0.36, x + 0.36, 0.1, 0.38
-        canvas.polygon([(left, low), (right, low), (right, high), (left, high)], render.WALL_GREY)
-        tip = (x + length * math.sin(angle), high + length * math.cos(angle))
-        canvas.line((x, high), tip, 12, render.ORANGE)
-        canvas.disc((x, high), 0.055, render.PAPER)
-        return canvas.array()
+    def _observe(self, state: CartPoleState) -> jax.Array:
+        numbers = [state.position, state.velocity, state.angle, state.angular_velocity]
+        return jnp.stack(numbers if self.velocities else numbers[::2])
+
+
+def euler_step(state: CartPoleState, force: jax.Array, params: Any) -> CartPoleState:
+    """Return the state after one explicit Euler step under a `force` in N on the cart.
+
+    `params` holds `gravity`, `cart_mass`, `pole_mass`, `half_length` and `time_step`, as `CartPoleParams`.
+    """
+    mass = params.cart_mass + params.pole_mass
+    moment = params.pole_mass * params.half_length
+    cos, sin = jnp.cos(state.angle), jnp.sin(state.angle)
+    push = (force + moment * jnp.square(state.angular_velocity) * sin) / mass
+    angular_acceleration = (params.gravity * sin - cos * push) / (
+        params.half_length * (4 / 3 - params.pole_mass * jnp.square(cos) / mass)
+    )
+    acceleration = push - moment * angular_acceleration * cos / mass
+    return CartPoleState(
+        position=state.position + params.time_step * state.velocity,
+        velocity=state.velocity + params.time_step * acceleration,
+        angle=state.angle + params.time_step * state.angular_velocity,
+        angular_velocity=state.angular_velocity + params.time_step * angular_acceleration,
+        t=state.t + 1,
+    )
+
+
+def picture(state: CartPoleState, params: Any, lowest: float) -> np.ndarray:
+    """Return a picture of cart and pole, `[240, 480, 3]` uint8, from the height `lowest` (m) upwards."""
+    from envs import render
+
+    limit = float(params.position_limit)
+    x, angle = float(state.position), float(state.angle)
+    length = 2 * float(params.half_length)
+    canvas = render.Canvas(480, 240, (-limit, limit), (lowest, 2 * limit * 240 / 480 + lowest))
+    canvas.line((-limit, 0.0), (limit, 0.0), 2, render.GREY)
+    for wheel in (-0.22, 0.22):
+        canvas.disc((x + wheel, 0.07), 0.07, render.INK)
+    left, right, low, high = x - 0.36, x + 0.36, 0.1, 0.38
+    canvas.polygon([(left, low), (right, low), (right, high), (left, high)], render.WALL_GREY)
+    tip = (x + length * math.sin(angle), high + length * math.cos(angle))
+    canvas.line((x, high), tip, 12, render.ORANGE)
+    canvas.disc((x, high), 0.055, render.PAPER)
+    return canvas.array()

@@ -6,14 +6,14 @@ import numpy as np
 
 from envs import render
 
-MOST_ARROWS = 120
+MOST_ARROWS = 80
 
 
 def graph(P: np.ndarray, terminal: np.ndarray, here: int | None = None, line: bool = False) -> np.ndarray:
     """Return a picture of a process, `[height, width, 3]` uint8.
 
-    Arrows stand for transitions to other states, one colour an action, thicker if likelier. Those of
-    probability below 0.02 are left out, as are all but the `MOST_ARROWS` likeliest.
+    Arrows stand for transitions to other states of probability 0.02 and more, one colour an action, thicker
+    if likelier. Where they are more than `MOST_ARROWS`, only those of the marked state are drawn.
 
     Args:
       P: `[S, A, S]` transition probabilities.
@@ -35,10 +35,12 @@ def graph(P: np.ndarray, terminal: np.ndarray, here: int | None = None, line: bo
         canvas = render.Canvas(480, 480, (-1.5, 1.5), (-1.5, 1.5))
     radius = 0.3 * spacing if line else min(0.22, 0.36 * spacing)
     arrows = [(P[s, a, to], s, a, to) for s, a, to in np.argwhere(P >= 0.02) if s != to and not terminal[s]]
-    for weight, s, a, to in sorted(arrows, reverse=True)[:MOST_ARROWS]:
+    if len(arrows) > MOST_ARROWS:
+        arrows = [arrow for arrow in arrows if arrow[1] == here]
+    for weight, s, a, to in arrows:
         bend = spacing * (0.16 + 0.1 * a)
         color = render.CHANNELS[a % len(render.CHANNELS)]
-        _arrow(canvas, points[s], points[to], bend, radius, 1.0 + 3.0 * weight, color)
+        _arrow(canvas, points[s], points[to], bend, radius, 1 + 3 * float(weight), color)
     for s, point in enumerate(points):
         color = render.GREEN if terminal[s] else render.WALL_GREY
         canvas.disc(point, radius, render.ORANGE if s == here else color)
