@@ -1,0 +1,1 @@
+"""Small worlds, exactly: planning on known models, prediction and control with tables."""
