@@ -1,5 +1,5 @@
 # demo   install, then train PPO over seeds and learning rates: a table, a picture and a GIF
-# test   the test suite without the slow tests (`make test ARGS="-m slow"` runs those)
+# test   the test suite without the slow tests (`make test ARGS="-m slow"` runs those), in WORKERS=2 processes
 # check  format, lint, types, import direction, doctests, notebooks
 # bench  the comparisons under experiments/compare
 # clean  delete what the other targets made, `.venv` and results under `runs/` excepted
@@ -7,6 +7,7 @@
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+WORKERS ?= 2
 ARGS ?=
 BIN := .venv/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
@@ -18,7 +19,7 @@ demo: .venv/core
 	$(BIN)/python -m experiments.demo
 
 test: .venv/dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check --quiet .
