@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 from envs.spaces import Space
 
@@ -162,7 +163,7 @@ def time_limit(env: Environment, params: Params | None = None, default: int = 10
         return default
     with jax.ensure_compile_time_eval():
         limit = None if params is None else env.time_limit(params)  # type: ignore[attr-defined]
-        if limit is None or isinstance(limit, jax.core.Tracer):
+        if limit is None or isinstance(limit, Tracer):
             limit = env.time_limit(env.default_params())  # type: ignore[attr-defined]
         return int(np.max(limit))
 

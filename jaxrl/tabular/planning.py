@@ -6,6 +6,7 @@ terminal state is 0 throughout. With gamma = 1 every policy that is evaluated mu
 finds states from which none can.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -95,7 +96,8 @@ def epsilon_soft(mdp: TabularMDP, epsilon: Scalar) -> TabularMDP:
 
     Source: Sutton and Barto (2018), section 5.4, "moved inside the environment".
     """
-    return mdp.replace(
+    return replace(
+        mdp,
         P=(1.0 - epsilon) * mdp.P + epsilon * jnp.mean(mdp.P, axis=1, keepdims=True),
         R=(1.0 - epsilon) * mdp.R + epsilon * jnp.mean(mdp.R, axis=1, keepdims=True),
     )
