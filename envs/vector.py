@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from flax import struct
 from jax.interpreters import partial_eval
 
-from envs.core import Environment, Obs, Params, State
+from envs.core import Environment, Obs, Params, State, time_limit
 from envs.spaces import Space
 
-# The pool holds POOL_BLOCKS blocks of num_envs / POOL_SHARE starts; one block is redrawn at every step.
-POOL_BLOCKS = 8
-POOL_SHARE = 16
+# The pool holds POOL_BLOCKS blocks of num_envs / POOL_BLOCKS starts, one of which is redrawn at every step.
+# So environments that end together get distinct starts, and episodes of POOL_BLOCKS steps or more new ones.
+POOL_BLOCKS = 16
 
 ResetMode = Literal["auto", "fresh", "pool", "first"]
 
@@ -97,10 +97,11 @@ class VecEnv:
       num_envs: N.
       reset: where a new episode's first state comes from.
         "fresh": `env.reset` for every environment at every step, used where an episode ended.
-        "pool": a rolling pool of independent starts, a part of which is redrawn at every step; an
-        entry serves twice only if episodes end faster than entries are redrawn.
+        "pool": a rolling pool of at least N independent starts, 1/16 of which are redrawn at every step;
+        starts repeat only where episodes are shorter than 16 steps on average.
         "first": each environment's own very first start, for ever (cheapest; as Brax does).
-        "auto": "fresh" if the reset ignores its key (then it costs nothing), else "pool".
+        "auto": "fresh" if the reset ignores its key (then it costs nothing) or a time limit is below 16 steps
+        (then a pool would repeat itself), else "pool".
       time_limit: truncate episodes after so many steps, if the environment has not before.
       params_dist: `(key, params) -> params` draws the parameters of each episode.
 
@@ -141,7 +142,10 @@ class VecEnv:
         """The reset mode that "auto" stands for, or the one chosen."""
         if self.reset_mode != "auto":
             return self.reset_mode
-        return "pool" if self.params_dist is not None or reset_uses_key(self.env) else "fresh"
+        if self.params_dist is None and not reset_uses_key(self.env):
+            return "fresh"
+        shortest = min(time_limit(self.env), self.time_limit or POOL_BLOCKS)
+        return "fresh" if shortest < POOL_BLOCKS else "pool"
 
     def observation_space(self, params: Params) -> Space:
         """Return the space of a single environment's observations."""
@@ -228,7 +232,7 @@ class VecEnv:
 
     @property
     def _block_size(self) -> int:
-        return max(1, self.num_envs // POOL_SHARE)
+        return -(-self.num_envs // POOL_BLOCKS)
 
     @property
     def _pool_size(self) -> int:

@@ -36,6 +36,7 @@ class Algorithm(NamedTuple):
       steps_per_iteration: environment steps of one `step`; 0 for offline learners.
       env: the environment it learns in, where it is evaluated by default.
       params: that environment's parameters.
+      total_steps: environment steps after which its schedules leave nothing to learn, or None.
     """
 
     init: Callable[[jax.Array], State]
@@ -44,3 +45,4 @@ class Algorithm(NamedTuple):
     steps_per_iteration: int
     env: Environment | None = None
     params: Params = None
+    total_steps: jax.Array | float | None = None

@@ -69,6 +69,12 @@ def check(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata.get("choices", ())
     if choices and value not in choices:
         raise ValueError(f"`{field.name}` must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    if isinstance(field.default, bool) and not isinstance(value, bool):
+        raise ValueError(f"`{field.name}` must be True or False, got {value!r}")
+    if isinstance(field.default, tuple) and not (
+        isinstance(value, tuple | list) and all(isinstance(n, int) and n >= 1 for n in value)
+    ):
+        raise ValueError(f"`{field.name}` must be a tuple of integers of at least 1, got {value!r}")
     if value is None or isinstance(value, str):
         if is_traced(field) and field.default is not None:
             raise ValueError(f"`{field.name}` must be a number, got {value!r}")

@@ -15,7 +15,7 @@ from envs.core import Environment, Params, time_limit, unknown
 from jaxrl import config as configs_
 from jaxrl.algorithm import Algorithm, State
 from jaxrl.parallel import cell_mesh, over_cells, pad
-from jaxrl.train import History, Plan, plan, train_to_plan
+from jaxrl.train import History, Plan, check_total_steps, plan, train_to_plan
 
 Make = Callable[[Environment, Params, Any], Algorithm]
 
@@ -101,8 +101,15 @@ def sweep(
     """
     configs_.validate(configs)
     mesh = cell_mesh() if mesh is None else mesh
-    if keys.ndim != 1 or len(keys) == 0:
-        raise ValueError(f"`keys` must be a batch of at least one key, [S], got shape {keys.shape}")
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != 1 or len(keys) == 0:
+        raise ValueError(
+            "`keys` must be at least one typed key in a batch [S], as jax.random.split(key, S) makes, "
+            f"got shape {keys.shape} of {keys.dtype}"
+        )
+    if len(mesh.axis_names) != 1:
+        raise ValueError(
+            f"`mesh` must have one axis, as jaxrl.parallel.cell_mesh makes, got {mesh.axis_names}"
+        )
     configs = jax.tree.map(lambda x: jnp.atleast_1d(jnp.asarray(x, jnp.float32)), configs)
     sizes = {x.shape for x in jax.tree.leaves(configs)}
     if len(sizes) != 1 or len(next(iter(sizes))) != 1:
@@ -111,6 +118,10 @@ def sweep(
         )
     num_configs, num_seeds = next(iter(sizes))[0], len(keys)
     algorithm = make(env, params, jax.tree.map(lambda x: x[0], configs))
+    if algorithm.total_steps is not None:
+        totals = jax.vmap(lambda config: jnp.asarray(make(env, params, config).total_steps))(configs)
+        algorithm = algorithm._replace(total_steps=totals.min())
+    check_total_steps(algorithm, num_steps)
     where, where_params = (env, params) if eval_env is None else eval_env
     program = partial(
         _program,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 from envs.core import Environment, Params, time_limit
 from envs.vector import VecEnv, where
@@ -112,8 +113,8 @@ def num_iterations(steps_per_iteration: int, num_steps: int) -> int:
     >>> num_iterations(512, 500_000)
     977
     """
-    if num_steps < 1:
-        raise ValueError(f"`num_steps` must be at least 1, got {num_steps}")
+    if not 1 <= num_steps <= np.iinfo(np.int32).max:
+        raise ValueError(f"`num_steps` must be from 1 to 2^31 - 1, got {num_steps}")
     return math.ceil(num_steps / max(steps_per_iteration, 1))
 
 
@@ -154,10 +155,27 @@ def train(
     >>> history.episode_return.shape
     (2, 16)
     """
+    check_total_steps(algorithm, num_steps)
     env, params = evaluation_env(algorithm, eval_env)
     horizon = time_limit(env, params)
     when = plan(algorithm.steps_per_iteration, num_steps, evaluations, log_points)
     return train_to_plan(algorithm, key, when, env, params, eval_episodes, horizon)
+
+
+def check_total_steps(algorithm: Algorithm, num_steps: int) -> None:
+    """Check that a run of `num_steps` does not outlast the algorithm's schedules; traced ones pass.
+
+    Raises:
+      ValueError: naming both numbers.
+    """
+    total = algorithm.total_steps
+    if total is None or isinstance(total, Tracer):
+        return
+    if num_steps > float(total):
+        raise ValueError(
+            f"`num_steps` must be at most config.total_steps = {float(total):,.0f}, where the learning rate "
+            f"reaches zero, got {num_steps:,}; set total_steps={num_steps} in the config"
+        )
 
 
 def evaluation_env(

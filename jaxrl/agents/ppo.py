@@ -2,12 +2,14 @@
 
 Source: Schulman et al. (2017), https://arxiv.org/abs/1707.06347, with the implementation details of
 Huang et al. (2022), "The 37 Implementation Details of Proximal Policy Optimization", and the defaults of
-CleanRL's ppo.py. It departs from them in one point: the value of every true next observation is
-computed, so a time limit is bootstrapped and never taken for a terminal state.
+CleanRL's ppo.py. It departs from CleanRL in that the value of every true next observation is computed, so
+a time limit is bootstrapped and never taken for a terminal state; that advantages are divided by the
+standard deviation of the population; and that observations, if normalised, are so by the statistics of
+earlier iterations, which makes the first ratio exactly one. Rewards are not normalised.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ from flax import struct
 
 from envs.core import Environment, Params
 from envs.spaces import Space
-from envs.vector import VecEnv, VecState
+from envs.vector import ResetMode, VecEnv, VecState
 from jaxrl import distributions, normalize, ops
 from jaxrl.algorithm import Algorithm, Metrics, Policy
 from jaxrl.config import static, traced, validate
@@ -32,7 +34,7 @@ class Config:
     learning_rate: float = traced(2.5e-4, ge=0)
     """Step size of Adam."""
     total_steps: float = traced(500_000.0, gt=0)
-    """Environment steps over which the learning rate is annealed to zero; the length of the training."""
+    """Environment steps over which the learning rate is annealed to zero; give the length of the training."""
     gamma: float = traced(0.99, ge=0, le=1)
     """Discount factor."""
     gae_lambda: float = traced(0.95, ge=0, le=1)
@@ -69,6 +71,8 @@ class Config:
     """Activation of the hidden layers."""
     channels: tuple[int, ...] = static(())
     """Filters of 3 x 3 convolutions before the dense layers, for image observations; none flattens them."""
+    reset: ResetMode = static("auto", choices=get_args(ResetMode))
+    """Where new episodes start from; see envs.VecEnv."""
     axis_name: str | None = static(None)
     """Mapped axis over which gradients and statistics are averaged (see jaxrl.parallel.over_data)."""
 
@@ -127,7 +131,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             f"`num_minibatches` must divide num_envs * num_steps = {batch_size}, "
             f"got {config.num_minibatches}; try {near}"
         )
-    vec = VecEnv(env, config.num_envs)
+    vec = VecEnv(env, config.num_envs, reset=config.reset)
     obs_space = env.observation_space(params)
     model = make_model(obs_space, env.action_space(params), config)
     optimizer = optax.chain(
@@ -229,7 +233,8 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
         return Policy(init=lambda: (), act=act)
 
-    return Algorithm(init, step, policy, batch_size, env, params)
+    horizon = config.total_steps if config.anneal_learning_rate else None
+    return Algorithm(init, step, policy, batch_size, env, params, horizon)
 
 
 def loss(params: Any, model: Model, batch: Batch, config: Config) -> tuple[jax.Array, Metrics]:

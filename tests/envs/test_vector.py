@@ -100,17 +100,21 @@ def test_first_mode_repeats_each_environments_own_start():
     np.testing.assert_array_equal(steps.obs[4::5, :, 0], np.tile(first[:, 0], (10, 1)))
 
 
-def test_pool_deals_distinct_starts_to_environments_that_end_together():
-    """All environments end every second step: twice as often as the pool can be redrawn, so entries repeat,
-    but never while there are others left."""
+@pytest.mark.parametrize("num_envs", [3, 16, 20, 64])
+def test_pool_deals_distinct_starts_to_environments_that_end_together(num_envs):
     env = Count()
-    vec = VecEnv(env, 64, reset="pool")
-    _, steps = rollout(vec, CountParams(length=jnp.int32(2)), 200)
-    starts = steps.obs[1::2, :, 0]
-    pool = POOL_BLOCKS * 64 // 16
-    for row in starts:
-        assert len(np.unique(row)) == pool
-    assert len(np.unique(starts)) > 10 * pool
+    vec = VecEnv(env, num_envs, reset="pool")
+    first, steps = rollout(vec, CountParams(length=jnp.int32(20)), 100)
+    starts = np.concatenate([first[None, :, 0], steps.obs[19::20, :, 0]])
+    assert starts.shape == (6, num_envs)
+    assert len(np.unique(starts)) == starts.size
+
+
+def test_short_episodes_are_reset_afresh():
+    """A pool that redraws a sixteenth a step would repeat itself."""
+    assert VecEnv(probes.REWARD_BY_OBSERVATION, 64).mode == "fresh"
+    assert VecEnv(Count(), 64, time_limit=15).mode == "fresh"
+    assert VecEnv(Count(), 64, time_limit=16).mode == "pool"
 
 
 def test_pool_redraws_every_entry():

@@ -140,14 +140,17 @@ def test_cells_within_a_budget():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keys": jax.random.key(0)}, "`keys` must be a batch"),
+        ({"keys": jax.random.key(0)}, "`keys` must be at least one typed key"),
         ({"configs": CONFIG.replace(gamma=float("nan"))}, "`gamma` must be"),
         (
             {"configs": CONFIG.replace(num_minibatches=3)},
             "`num_minibatches` must divide .* = 16, got 3; try 2",
         ),
         ({"configs": jaxrl.grid(CONFIG, gamma=[0.1, 0.2]).replace(gamma=jnp.ones(3))}, "`configs` must have"),
-        ({"num_steps": 0}, "`num_steps` must be at least 1"),
+        ({"keys": jax.random.PRNGKey(0)}, "`keys` must be at least one typed key"),
+        ({"mesh": jax.make_mesh((1, 1), ("a", "b"))}, "`mesh` must have one axis"),
+        ({"num_steps": 500_001}, "`num_steps` must be at most config.total_steps = 500,000"),
+        ({"num_steps": 0}, "`num_steps` must be from 1"),
     ],
 )
 def test_bad_arguments_are_named_before_any_compile(change, message):

@@ -10,7 +10,7 @@ import jaxrl
 from envs import probes
 from jaxrl.agents import ppo
 from jaxrl.algorithm import Algorithm, Policy
-from jaxrl.train import evaluate, plan, run_interval, split_key, train
+from jaxrl.train import evaluate, evaluation_key, plan, run_interval, split_key, train
 
 CONFIG = ppo.Config(num_envs=2, num_steps=8, num_epochs=2, num_minibatches=2, hidden_sizes=(8,))
 
@@ -55,7 +55,7 @@ def test_plan_is_even_complete_and_rounds_up():
     [
         ((512, 512, 2), "`evaluations` must be at most the number of iterations, 1"),
         ((512, 5120, 0), "`evaluations` must be at least 1"),
-        ((512, 0, 1), "`num_steps` must be at least 1"),
+        ((512, 0, 1), "`num_steps` must be from 1"),
         ((512, 5120, 4, 6), "`log_points` must be a multiple of evaluations = 4"),
         ((512, 5120, 5, 15), "at most the number of iterations, 10, got 15"),
     ],
@@ -187,3 +187,17 @@ def test_blocks_of_an_evaluation_end_exactly_at_the_horizon(max_steps):
     np.testing.assert_array_equal(cut.length, np.minimum(whole.length, max_steps))
     np.testing.assert_array_equal(cut.return_, cut.length)
     np.testing.assert_array_equal(cut.done, whole.length <= max_steps)
+
+
+def test_a_run_that_outlasts_its_learning_rate_is_refused():
+    env, params = envs.make("CartPole-v1")
+    with pytest.raises(ValueError, match=r"config\.total_steps = 100, .* got 160; set total_steps=160"):
+        train(ppo.make(env, params, CONFIG.replace(total_steps=100.0)), jax.random.key(0), 160)
+    constant = CONFIG.replace(total_steps=100.0, anneal_learning_rate=False)
+    jax.eval_shape(lambda key: train(ppo.make(env, params, constant), key, 160), jax.random.key(0))
+
+
+def test_evaluation_draws_from_a_stream_of_its_own():
+    key_init, key_eval = split_key(jax.random.key(0))
+    data = [jax.random.key_data(k) for k in (key_init, key_eval, evaluation_key(key_eval, 0))]
+    assert len({tuple(np.asarray(d).tolist()) for d in data}) == 3

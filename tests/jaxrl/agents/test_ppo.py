@@ -14,6 +14,8 @@ import jaxrl
 from envs.core import Step
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete
 from jaxrl.agents import ppo
+from jaxrl.ops import permutation
+from jaxrl.rollout import unroll
 
 CONFIG = ppo.Config(
     num_envs=8,
@@ -128,6 +130,87 @@ def _categorical(logits):
     return Categorical(jnp.float32(logits))
 
 
+def test_an_iteration_equals_a_plain_loop():
+    """Rollout with both kinds of end, then every minibatch of two epochs, with Adam and clipping in NumPy."""
+    config = ppo.Config(
+        num_envs=3,
+        num_steps=40,
+        num_epochs=2,
+        num_minibatches=2,
+        learning_rate=1e-3,
+        gae_lambda=0.3,
+        max_grad_norm=0.05,
+        adam_epsilon=1e-3,
+        hidden_sizes=(8,),
+        total_steps=1200.0,
+    )
+    env, params = envs.make("CartPole-v1")
+    params = params.replace(max_steps=jnp.int32(15))
+    algorithm = ppo.make(env, params, config)
+    before = jax.jit(algorithm.init)(jax.random.key(5))
+    after, metrics = jax.jit(algorithm.step)(before, jnp.int32(3))
+
+    model = ppo.make_model(env.observation_space(params), env.action_space(params), config)
+    key_rollout, key_update, _ = jax.random.split(before.key, 3)
+
+    def act(key, obs, carry):
+        action, log_prob = model.actor(before.params, obs).sample_and_log_prob(seed=key)
+        return action, log_prob, carry
+
+    vec = envs.VecEnv(env, 3)
+    run = jax.jit(lambda s: unroll(vec, params, act, key_rollout, s.vec_state, s.obs, (), 40)[-1])
+    rollout = run(before)
+    assert rollout.terminated.any() and rollout.truncated.any()
+    value = np.asarray(model.critic(before.params, rollout.obs))
+    next_value = np.asarray(model.critic(before.params, rollout.next_obs))
+    terminated, truncated = np.asarray(rollout.terminated), np.asarray(rollout.truncated)
+    advantage, trace = np.zeros_like(value), np.zeros(3)
+    for i in reversed(range(40)):
+        delta = rollout.reward[i] + 0.99 * np.where(terminated[i], 0, next_value[i]) - value[i]
+        trace = delta + np.where(terminated[i] | truncated[i], 0, 0.99 * 0.3) * trace
+        advantage[i] = trace
+    target = advantage + value
+    flat = [np.asarray(x).reshape(120, *x.shape[2:]) for x in (rollout.obs, rollout.action, rollout.extras)]
+    samples = [*flat, *(x.reshape(120) for x in (advantage, value, target))]
+    obs, action, old_log_prob, advantage, value, target = (jnp.asarray(x) for x in samples)
+
+    def loss(weights, rows):
+        distribution, v = model.actor(weights, obs[rows]), model.critic(weights, obs[rows])
+        a = (advantage[rows] - advantage[rows].mean()) / (advantage[rows].std() + 1e-8)
+        ratio = jnp.exp(distribution.log_prob(action[rows]) - old_log_prob[rows])
+        gain = jnp.minimum(ratio * a, jnp.clip(ratio, 0.8, 1.2) * a).mean()
+        near = value[rows] + jnp.clip(v - value[rows], -0.2, 0.2)
+        error = jnp.maximum((v - target[rows]) ** 2, (near - target[rows]) ** 2).mean()
+        return -gain + 0.5 * 0.5 * error - 0.01 * distribution.entropy().mean()
+
+    gradient = jax.jit(jax.grad(loss))
+    weights, structure = jax.tree.flatten(before.params)
+    weights = [np.asarray(w, np.float64) for w in weights]
+    first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
+    rate, count = 1e-3 * (1 - 3 * 120 / 1200), 0
+    for key in jax.random.split(key_update, 2):
+        for rows in np.asarray(permutation(key, 120)).reshape(2, 60):
+            tree = jax.tree.unflatten(structure, [jnp.asarray(w, jnp.float32) for w in weights])
+            grads = [np.asarray(g, np.float64) for g in jax.tree.leaves(gradient(tree, rows))]
+            norm = np.sqrt(sum((g**2).sum() for g in grads))
+            assert norm > 0.05
+            count += 1
+            for i, g in enumerate(grads):
+                g = g * 0.05 / norm
+                first[i] = 0.9 * first[i] + 0.1 * g
+                second[i] = 0.999 * second[i] + 0.001 * g**2
+                scale = np.sqrt(second[i] / (1 - 0.999**count)) + 1e-3
+                weights[i] = weights[i] - rate * first[i] / (1 - 0.9**count) / scale
+    for ours, loop in zip(jax.tree.leaves(after.params), weights, strict=True):
+        np.testing.assert_allclose(ours, loop, atol=2e-6)
+    moved = max(
+        np.abs(np.asarray(a) - np.asarray(b)).max()
+        for a, b in zip(jax.tree.leaves(before.params), weights, strict=True)
+    )
+    assert moved > 1e-4
+    np.testing.assert_allclose(metrics["learning_rate"], rate, rtol=1e-5)
+
+
 def test_a_time_limit_is_bootstrapped():
     """Reward 1 for ever, cut every two steps: V = 1 / (1 - gamma) = 2; were the cuts terminal, 1.25."""
     _, state, history = train(Target(Discrete(1)))
@@ -195,10 +278,13 @@ def test_the_learning_rate_is_annealed_to_zero_and_not_below():
 
 
 def test_before_any_update_the_policy_is_the_rollouts():
-    """With a learning rate of zero the ratio is 1: no divergence, nothing clipped."""
-    algorithm = ppo.make(*envs.make("CartPole-v1"), CONFIG.replace(learning_rate=0.0))
+    """With a learning rate of zero the ratio is 1, normalised or not: no divergence, nothing clipped."""
+    config = CONFIG.replace(learning_rate=0.0, normalize_observations=True)
+    algorithm = ppo.make(*envs.make("CartPole-v1"), config)
     state = jax.jit(algorithm.init)(jax.random.key(0))
-    _, metrics = jax.jit(algorithm.step)(state, jnp.int32(0))
+    step = jax.jit(algorithm.step)
+    state, _ = step(state, jnp.int32(0))
+    _, metrics = step(state, jnp.int32(1))
     assert abs(float(metrics["approximate_kl"])) < 1e-6 and float(metrics["clip_fraction"]) == 0.0
 
 
@@ -212,6 +298,9 @@ def test_before_any_update_the_policy_is_the_rollouts():
         ({"learning_rate": "fast"}, "`learning_rate` must be a number, got 'fast'"),
         ({"clip_epsilon": 0.0}, "`clip_epsilon` must be greater than 0, got 0.0"),
         ({"entropy_coefficient": float("inf")}, "`entropy_coefficient` must be finite, got inf"),
+        ({"hidden_sizes": (0,)}, "`hidden_sizes` must be a tuple of integers of at least 1, got .0,."),
+        ({"hidden_sizes": 8}, "`hidden_sizes` must be a tuple of integers"),
+        ({"anneal_learning_rate": "false"}, "`anneal_learning_rate` must be True or False, got 'false'"),
         ({"activation": "tanhh"}, "`activation` must be one of .*'tanh'.*, got 'tanhh'"),
     ],
 )
