@@ -320,11 +320,11 @@ def evaluate(
         first = Episodes(stats.return_, stats.length, ended, stats.metrics)
         return i + 1, vec_state, obs, carry, where(episodes.done, episodes, first)
 
-    def is_open(loop):
+    def goes_on(loop):
         i, *_, episodes = loop
         return (i < num_blocks) & ~jnp.all(episodes.done)
 
     before = vec_state.episode
     none = Episodes(before.return_, before.length, before.done, before.metrics)
     start = (jnp.int32(0), vec_state, obs, carry, none)
-    return jax.lax.while_loop(is_open, block, start)[-1]
+    return jax.lax.while_loop(goes_on, block, start)[-1]
