@@ -1,6 +1,6 @@
 """Worlds: jittable environments behind one small protocol, batched by `VecEnv`."""
 
-from envs import bandits, classic, gridworlds, mdps  # noqa: F401  (they register their environments)
+from envs import bandits, classic, gridworlds, mdps, memory  # noqa: F401  (they register their worlds)
 from envs.core import Environment, Step, make, names, register, time_limit
 from envs.vector import EpisodeStats, VecEnv, VecState, VecStep
 

@@ -7,7 +7,9 @@ from envs.gridworlds.cliff import CliffWalking
 from envs.gridworlds.four_rooms import FourRooms
 from envs.gridworlds.frozen_lake import MAP_4X4, MAP_8X8, FrozenLake, random_lake
 from envs.gridworlds.grid import FLOOR, GOAL, PIT, WALL, GridParams, GridState, GridWorld, place_goal
+from envs.gridworlds.key_door import KeyDoor, KeyDoorParams
 from envs.gridworlds.maze import BLOCKING_MAZE, DYNA_MAZE, SHORTCUT_MAZE, DynaMaze
+from envs.gridworlds.multi_room import MultiRoom
 from envs.gridworlds.taxi import Taxi, TaxiParams
 from envs.gridworlds.windy import WindyGridWorld
 
@@ -26,6 +28,9 @@ __all__ = [
     "GridParams",
     "GridState",
     "GridWorld",
+    "KeyDoor",
+    "KeyDoorParams",
+    "MultiRoom",
     "Taxi",
     "TaxiParams",
     "WindyGridWorld",
@@ -42,3 +47,5 @@ register("CliffWalking-v1", CliffWalking)
 register("CliffWalkingSlippery-v1", partial(CliffWalking, id="CliffWalkingSlippery-v1", slippery=True))
 register("DynaMaze-v1", DynaMaze)
 register("Taxi-v1", Taxi)
+register("KeyDoor-v1", KeyDoor)
+register("MultiRoom-v1", MultiRoom)

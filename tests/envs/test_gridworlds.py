@@ -14,6 +14,7 @@ from envs.gridworlds import (
     GOAL,
     PIT,
     SHORTCUT_MAZE,
+    WALL,
     DynaMaze,
     FourRooms,
     FrozenLake,
@@ -380,3 +381,93 @@ def test_taxi_frame_shows_taxi_and_passenger():
     np.testing.assert_allclose(centre(frames[0], taxi) - centre(frames[1], taxi), [cell, 0], atol=2)
     np.testing.assert_allclose(centre(frames[0], passenger), centre(frames[1], passenger), atol=1)
     np.testing.assert_allclose(centre(frames[2], passenger), centre(frames[2], taxi), atol=12)
+
+
+# Key and door, rooms --------------------------------------------------------------------------------------
+
+
+def shortest_way(map):
+    """Breadth-first search over cells and key in plain Python; None if there is no way."""
+    cells = {(r, c): letter for r, row in enumerate(map) for c, letter in enumerate(row)}
+    start = next((cell, False) for cell, letter in cells.items() if letter == "S")
+    frontier, steps, seen = [start], 0, {start}
+    while frontier:
+        following = []
+        for (row, column), has_key in frontier:
+            if cells[row, column] == "G":
+                return steps
+            for to in ((row, column - 1), (row + 1, column), (row, column + 1), (row - 1, column)):
+                letter = cells.get(to, "#")
+                if letter != "#" and (letter != "D" or has_key):
+                    node = (to, has_key or letter == "K")
+                    if node not in seen:
+                        seen.add(node)
+                        following.append(node)
+        frontier, steps = following, steps + 1
+    return None
+
+
+def test_key_door_takes_as_many_steps_as_a_search_says():
+    env, params = envs.make("KeyDoor-v1")
+    draws = jax.jit(jax.vmap(env.draw, (0, None)))(jax.random.split(jax.random.key(0), 40), params)
+    mazes = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), params, draws)
+    cost = jnp.full(41, -1.0)
+    costly = mazes.replace(step_reward=cost, key_reward=cost, goal_reward=cost)
+    mdps = jax.device_get(jax.jit(jax.vmap(lambda params: extract(env, params)))(costly))
+    cells, starts = np.asarray(mazes.cells), np.asarray(mazes.start)
+    for i in range(41):
+        letters = np.array(list(".# GKD"))[cells[i]]
+        letters.ravel()[starts[i]] = "S"
+        mdp = jax.tree.map(lambda leaf, i=i: leaf[i], mdps)
+        expected = shortest_way(letters.tolist())
+        assert expected is not None and -optimal_values(mdp, sweeps=40)[starts[i]] == expected
+        assert [(letters == kind).sum() for kind in "SKDG"] == [1, 1, 1, 1]
+    assert shortest_way(env.map) == 8 and len({maze.tobytes() for maze in cells}) > 35
+
+
+def test_key_door_shows_the_key_until_it_is_taken():
+    env, params = envs.make("KeyDoor-v1", observation="image")
+    index = envs.make("KeyDoor-v1")[0]
+    state, obs = env.reset(jax.random.key(0), params)
+    assert obs.shape == (5, 7, 6) and obs[3, 0, 0] == 1 and obs[2, 1, 3] == 1 and not obs[..., 5].any()
+    for action in (RIGHT, UP):
+        state, out = env.step(jax.random.key(0), state, jnp.int32(action), params)
+    assert not out.obs[..., 3].any() and out.obs[..., 5].all() and out.obs[2, 1, 0] == 1
+    assert int(index.state_index(state, params)) == 35 + 2 * 7 + 1
+    assert env.ascii(state, params).splitlines()[2] == ".a.D..."
+    for action, column in ((RIGHT, 2), (RIGHT, 3)):
+        state, out = env.step(jax.random.key(0), state, jnp.int32(action), params)
+        assert out.obs[2, column, 0] == 1
+    shut, _ = env.step(jax.random.key(0), env.state_at(2 * 7 + 2, params), jnp.int32(RIGHT), params)
+    assert int(shut.index) == 2 * 7 + 2
+
+
+def test_rooms_can_always_be_crossed_and_differ():
+    env, params = envs.make("MultiRoom-v1", rooms=3, size=3)
+    draws = jax.jit(jax.vmap(env.draw, (0, None)))(jax.random.split(jax.random.key(0), 32), params)
+    cells = np.asarray(draws.cells)
+    assert len({maze.tobytes() for maze in cells}) > 24
+    assert np.all((cells == WALL).sum((1, 2)) == 4) and np.all((cells == GOAL)[:, :, 8:].sum((1, 2)) == 1)
+    assert np.all((cells[:, :, [3, 7]] == FLOOR).sum(1) == 1)
+    mdps = jax.device_get(jax.jit(jax.vmap(lambda params: extract(env, params)))(draws))
+    starts = np.asarray(draws.start)
+    assert np.all((starts > 0).reshape(32, 3, 11)[:, :, :3]) and np.all((starts > 0).sum(1) == 9)
+    for i in range(32):
+        mdp = jax.tree.map(lambda leaf, i=i: leaf[i], mdps)
+        assert np.all(optimal_values(mdp, sweeps=30)[starts[i] > 0] == 1)
+
+
+@pytest.mark.parametrize(
+    ("id", "options", "message"),
+    [
+        ("KeyDoor-v1", {"map": ("S.", "G")}, "`map` must hold rows of one positive length"),
+        ("KeyDoor-v1", {"map": ("SHG",)}, "`map` must hold only .* got 'H'"),
+        ("KeyDoor-v1", {"map": ("..G",)}, "`map` must hold one start 'S'"),
+        ("KeyDoor-v1", {"observation": "pixels"}, "`observation` must be 'index' or 'image'"),
+        ("MultiRoom-v1", {"rooms": 1}, "`rooms` must be at least 2, got 1"),
+        ("MultiRoom-v1", {"size": 0}, "`size` must be at least 1, got 0"),
+    ],
+)
+def test_bad_options_of_mazes_are_refused(id, options, message):
+    with pytest.raises(ValueError, match=message):
+        envs.make(id, **options)
