@@ -6,6 +6,7 @@ need it, after `experiments.startup.prepare_jax`, so `jaxrl --help` answers at o
 
 import difflib
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,15 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepare_jax()
     try:
         return _dispatch(arguments)
-    except (UsageError, SpecError, StoreError, ImportError) as error:
+    except BrokenPipeError:  # for instance `jaxrl list | head`
+        sys.stderr.close()
+        return 0
+    except (UsageError, SpecError, StoreError, ImportError, OSError, ValueError) as error:
+        if os.environ.get("JAXRL_TRACEBACK"):  # for whoever looks for the cause in the code
+            raise
         print(f"jaxrl: error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("jaxrl: stopped; `jaxrl resume RUN` goes on from the last checkpoint", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # for instance `jaxrl list | head`
-        sys.stderr.close()
-        return 0
 
 
 def list_(
@@ -85,6 +88,9 @@ def _list_runs(root: Path) -> int:
     from experiments import store
 
     for path in store.all_runs(root):
+        if store.status(path) == "damaged":
+            print(f"{path.parent.name:<28} {path.name}  damaged")
+            continue
         manifest = store.read_manifest(path)
         steps = f"{manifest.get('steps', 0):,} steps"
         print(f"{path.parent.name:<28} {path.name}  {manifest['status']:<12} {steps:>18}")
@@ -126,7 +132,7 @@ def resume(
     """
     from experiments import runner, store
 
-    path = store.find_one(runs, run)
+    path = store.find_one(runs, run, statuses=("interrupted",))
     return _report(runner.resume(path, save_every=save_every, progress=_progress(quiet)), quiet)
 
 
@@ -210,13 +216,13 @@ def eval_(
     """
     import numpy as np
 
-    from experiments import store, tables, trained
+    from experiments import tables, trained
     from jaxrl import stats
 
     if episodes < 1:
         raise UsageError(f"`--episodes` must be at least 1, got {episodes}")
     _check_seed(seed)
-    agents = trained.load(store.find_one(runs, run))
+    agents = trained.load(_trained(runs, run))
     spec = agents.experiment.spec
     returns = agents.evaluate(episodes, seed).mean(axis=-1)
     print(
@@ -257,9 +263,9 @@ def record(
     import numpy as np
 
     from experiments import record as recording
-    from experiments import results, store, trained
+    from experiments import results, trained
 
-    path = store.find_one(runs, run)
+    path = _trained(runs, run)
     output = output or path / "policy.gif"
     if output.suffix.lower() not in (".gif", ".html", ".png"):
         raise UsageError(f"`--output` must end in .gif, .html or .png, got {output}")
@@ -416,8 +422,31 @@ def _results(root: Path, texts: Sequence[str]) -> list[Any]:
 
     if not texts:
         raise UsageError("give at least one RUN: a run folder, a run's name, or the beginning of its hash")
-    paths = dict.fromkeys(path for text in texts for path in store.find(root, text))
-    return [results.load(path) for path in paths]
+    loaded = {}
+    for text in texts:
+        runs = store.find(root, text)
+        for path in runs:
+            try:
+                loaded[path] = results.load(path)
+            except StoreError as error:
+                if len(runs) == 1:
+                    raise
+                print(f"jaxrl: left out: {error}", file=sys.stderr)
+    if not loaded:
+        raise StoreError(f"no run of {', '.join(map(repr, texts))} can be shown")
+    return list(loaded.values())
+
+
+def _trained(root: Path, text: str) -> Path:
+    """Return the run to show the agents of: of several with the same name the newest that is finished."""
+    from experiments import store
+
+    path = store.find_newest(root, text, statuses=("finished",))
+    if len(store.find(root, text)) > 1:
+        print(f"jaxrl: {text!r} names several runs; this is {path.name}, the newest", file=sys.stderr)
+    if store.status(path) == "diverged":
+        print("jaxrl: some seeds of this run diverged; `jaxrl table` marks them", file=sys.stderr)
+    return path
 
 
 def _progress(quiet: bool) -> Any:

@@ -78,9 +78,15 @@ def resolve(spec: RunSpec) -> Experiment:
         configs = jaxrl.grid(config, **grid)
         algorithm = module.make(env, params, jax.tree.map(lambda x: x[0], configs))
         when = plan(algorithm.steps_per_iteration, spec.total_steps, spec.evaluations, spec.log_points)
+        limit = envs.time_limit(env, params)
+        if limit < 1:
+            raise SpecError(f"the time limit of {spec.env} must be at least 1 step, got {limit}")
+        # Traced, not compiled: what does not fit together shows here, before anything is written.
+        state = jax.eval_shape(algorithm.init, jax.random.key(0))
+        jax.eval_shape(algorithm.step, state, jnp.int32(0))
     except SpecError:
         raise
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise SpecError(str(error)) from error
     values = {
         field.name: NONE if getattr(config, field.name) is None else getattr(config, field.name)

@@ -121,6 +121,8 @@ class RunSpec:
         object.__setattr__(self, "name", self.name or f"{self.algorithm}-{self.env}".replace("/", "-"))
         if any(part in self.name for part in ("/", "\\", "\0")) or self.name.startswith("."):
             raise SpecError(f"`name` must be a plain folder name (no '/', no leading '.'), got {self.name!r}")
+        if len(self.name) > 100 or not self.name.isprintable():
+            raise SpecError(f"`name` must be at most 100 printable characters, got {self.name[:120]!r}")
         for table in ("env_options", "env_params", "config"):
             for key, value in getattr(self, table).items():
                 _no_nan(key, value)

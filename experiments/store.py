@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -213,7 +213,15 @@ def all_runs(root: Path) -> list[Path]:
     """Return every run folder under `root`, ordered by name, then by age."""
     root = Path(root)
     found = [p.parent for p in root.glob("*/*/manifest.json") if _HASH.fullmatch(p.parent.name)]
-    return sorted(found, key=lambda p: (p.parent.name, (p / "spec.toml").stat().st_mtime, p.name))
+    return sorted(found, key=lambda p: (p.parent.name, _age(p), p.name))
+
+
+def status(path: Path) -> str:
+    """Return the status in the manifest of the run folder `path`, or "damaged" if it cannot be read."""
+    try:
+        return read_manifest(path)["status"]
+    except StoreError:
+        return "damaged"
 
 
 def find(root: Path, text: str) -> list[Path]:
@@ -258,17 +266,39 @@ def find(root: Path, text: str) -> list[Path]:
     )
 
 
-def find_one(root: Path, text: str) -> Path:
-    """Return the one run folder that `text` means. See `find`.
+def find_one(root: Path, text: str, statuses: Sequence[str] = ()) -> Path:
+    """Return the one run folder that `text` means; of several, the one with one of `statuses`. See `find`.
+
+    Args:
+      root: where runs are stored.
+      text: what the user typed.
+      statuses: what the caller can use, if a name has several runs.
 
     Raises:
       StoreError: if several runs fit; they are listed.
     """
     runs = find(root, text)
+    usable = [run for run in runs if status(run) in statuses] if len(runs) > 1 else []
+    runs = usable or runs
     if len(runs) > 1:
         listed = ", ".join(run.name for run in runs)
         raise StoreError(f"{text!r} names {len(runs)} runs; choose one by its hash: {listed}")
     return runs[0]
+
+
+def find_newest(root: Path, text: str, statuses: Sequence[str]) -> Path:
+    """Return the newest run folder that `text` means, of those with one of `statuses` if there are any."""
+    runs = find(root, text)
+    usable = [run for run in runs if status(run) in statuses] or runs
+    return max(usable, key=_age)
+
+
+def _age(path: Path) -> float:
+    """Return when the run was described, in seconds; 0 if its spec is missing."""
+    try:
+        return (path / "spec.toml").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _umask() -> int:

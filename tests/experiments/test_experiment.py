@@ -91,3 +91,19 @@ def test_typed_values_are_read_as_meant():
         *(0.001, 8, True, False, "tanh", -1),
         (1, 2.5),
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": {"channels": (16,)}}, "image"),
+        ({"config": {"hidden_sizes": (-3,)}}, "`hidden_sizes` must be a tuple of integers of at least 1"),
+        ({"env_params": {"max_steps": 0}}, "time limit of CartPole-v1 must be at least 1 step, got 0"),
+        ({"name": "n" * 101}, "`name` must be at most 100 printable characters"),
+        ({"name": "two\nlines"}, "`name` must be at most 100 printable characters"),
+        ({"name": "\udcff"}, "`name` must be at most 100 printable characters"),
+    ],
+)
+def test_what_does_not_fit_together_is_found_before_anything_is_written(change, message):
+    with pytest.raises(SpecError, match=message):
+        resolve(RunSpec("ppo", "CartPole-v1", 10_000, **change))

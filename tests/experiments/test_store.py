@@ -1,6 +1,7 @@
 """Whatever goes wrong while writing, what was stored before stays; whatever is wrong in a folder is said."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -258,3 +259,35 @@ def test_a_folder_that_is_no_run_and_an_empty_store_are_said(tmp_path):
         store.find(tmp_path, "nothing")
     with pytest.raises(StoreError, match="is not a run folder"):
         store.find(tmp_path, str(tmp_path))
+
+
+def make_run(root, name, hash, status, age):
+    path = root / name / hash
+    path.mkdir(parents=True)
+    (path / "spec.toml").write_text("")
+    (path / "manifest.json").write_text(json.dumps({"status": status, "hash": hash}))
+    os.utime(path / "spec.toml", (age, age))
+    return path
+
+
+def test_of_several_runs_the_newest_that_serves_is_meant(tmp_path):
+    old = make_run(tmp_path, "twin", "a" * 12, "finished", 100)
+    new = make_run(tmp_path, "twin", "b" * 12, "finished", 200)
+    open_ = make_run(tmp_path, "twin", "c" * 12, "interrupted", 300)
+    assert store.find_newest(tmp_path, "twin", ("finished",)) == new
+    assert store.find_newest(tmp_path, "twin", ("nothing",)) == open_
+    assert store.find_one(tmp_path, "twin", ("interrupted",)) == open_
+    with pytest.raises(StoreError, match="names 2 runs"):
+        store.find_one(tmp_path, "twin", ("finished",))
+    assert store.find_one(tmp_path, "a" * 12) == old
+
+
+def test_a_damaged_run_does_not_hide_the_others(tmp_path):
+    good = make_run(tmp_path, "mixed", "a" * 12, "finished", 100)
+    torn = make_run(tmp_path, "mixed", "b" * 12, "finished", 200)
+    (torn / "manifest.json").write_text("{")
+    bare = make_run(tmp_path, "mixed", "c" * 12, "finished", 300)
+    (bare / "spec.toml").unlink()
+    assert set(store.all_runs(tmp_path)) == {good, torn, bare}
+    assert [store.status(p) for p in (good, torn, bare)] == ["finished", "damaged", "damaged"]
+    assert store.find_newest(tmp_path, "mixed", ("finished",)) == good
