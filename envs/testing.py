@@ -146,6 +146,7 @@ def check_env(
         _check_time_limit(env, params, played)
         if short is not None:
             _check_time_limit(env, short, others)
+            _check_limit_only_truncates(env, played, others)
             _check_past_the_end(env, run(env, short, restart=False))
         checked.append("time limit")
     for law, member, check in (
@@ -485,6 +486,31 @@ def _check_time_limit(env: Environment, params: Params, played: Transition) -> N
     late = ~_done(played) & (length >= limit)
     if late.any():
         raise ConformanceError(env.id, "time limit", f"no end after {length[late][0]} of {limit} steps")
+
+
+def _check_limit_only_truncates(env: Environment, played: Transition, others: Transition) -> None:
+    """Check that a shorter limit changes nothing but `truncated`, over the steps that both rollouts share.
+
+    It catches the observation of a reset in the place of the last one, and a limit reported as termination.
+    Observations that show the limit itself differ before it, and are not compared.
+    """
+    open_, shows_limit = np.ones(played.first.shape[1], bool), False
+    for i in range(min(SHORT_LIMIT, len(played.first))):
+
+        def shared(x: np.ndarray, rows: Any = (i, open_)) -> np.ndarray:
+            return x[rows]
+
+        ours, theirs = (jax.tree.map(shared, step) for step in (played.step, others.step))
+        last = i == SHORT_LIMIT - 1
+        differs = _difference(ours.obs, theirs.obs) is not None
+        if differs and last and not shows_limit:
+            seen = f"with a limit of {SHORT_LIMIT} steps the last observation is another than without"
+            raise ConformanceError(env.id, "no reset", seen)
+        shows_limit |= differs
+        if (ours.terminated != theirs.terminated).any() and not getattr(env, "limit_terminates", False):
+            seen = "the limit is reported as `terminated`; set `limit_terminates = True` if that is right"
+            raise ConformanceError(env.id, "time limit", seen)
+        open_ = open_ & ~(_done(played)[i] | _done(others)[i])
 
 
 def _check_past_the_end(env: Environment, played: Transition) -> None:

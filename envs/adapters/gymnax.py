@@ -174,6 +174,11 @@ class Gymnax:
         """The id that `envs.make` knows."""
         return f"gymnax/{self.name}"
 
+    @property
+    def limit_terminates(self) -> bool:
+        """Whether the last step ends the process, as in the environment's source, and is no truncation."""
+        return self.name in ("DiscountingChain-bsuite", "Freeway-MinAtar")
+
     def default_params(self) -> Params:
         """Return gymnax's `EnvParams`, every number an array."""
         return jax.tree.map(_strong, self._raw.default_params)

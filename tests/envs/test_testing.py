@@ -392,6 +392,30 @@ TruncatesWithoutReason.step = altered(
 )
 
 
+@breaks("time limit")
+@dataclass(frozen=True)
+class LimitIsTermination(Walk):
+    pass
+
+
+LimitIsTermination.step = altered(
+    LimitIsTermination,
+    terminated=lambda out, state, params: out.terminated | out.truncated,
+    truncated=lambda out, state, params: jnp.zeros((), bool),
+)
+
+
+@dataclass(frozen=True)
+class LosesTheLastObservation(Walk):
+    """As gymnax's `step` does: what is seen at the end is the next episode's start."""
+
+    def step(self, key, state, action, params):
+        key_step, key_reset = jax.random.split(key)
+        after, out = super().step(key_step, state, action, params)
+        _, first = self.reset(key_reset, params)
+        return after, out.replace(obs=jnp.where(out.terminated | out.truncated, first, out.obs))
+
+
 @breaks("no reset")
 @dataclass(frozen=True)
 class ResetsItself(Walk):
@@ -485,6 +509,13 @@ def test_planted_fault_is_caught(name):
     with pytest.raises(ConformanceError) as caught:
         check(environment())
     assert caught.value.law == law, caught.value
+
+
+def test_a_lost_last_observation_is_caught():
+    """Of 64 walks a quarter lives to see the short limit."""
+    with pytest.raises(ConformanceError, match="the last observation is another than without") as caught:
+        check_env(LosesTheLastObservation(), num_envs=64, num_steps=128)
+    assert caught.value.law == "no reset"
 
 
 def test_every_law_has_a_planted_fault():
