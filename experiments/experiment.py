@@ -17,7 +17,7 @@ import jaxrl.config
 from envs.core import Environment, Params
 from experiments.spec import RunSpec, SpecError, Table, closest, show
 from jaxrl.algorithm import Algorithm
-from jaxrl.train import Plan, num_iterations, plan
+from jaxrl.train import Plan, evaluate, num_iterations, plan
 
 NONE = "none"
 """How a spec writes a hyperparameter that is switched off, since TOML has no null."""
@@ -74,7 +74,10 @@ def resolve(spec: RunSpec) -> Experiment:
                 "`total_steps` must be the same for all configurations; run one sweep for each value"
             )
         jaxrl.config.validate(config)
-        grid = {name: _grid_column(module.Config, name, values) for name, values in spec.grid.items()}
+        grid = {
+            name: _grid_column(spec.algorithm, module.Config, name, values)
+            for name, values in spec.grid.items()
+        }
         configs = jaxrl.grid(config, **grid)
         algorithm = module.make(env, params, jax.tree.map(lambda x: x[0], configs))
         when = plan(algorithm.steps_per_iteration, spec.total_steps, spec.evaluations, spec.log_points)
@@ -84,6 +87,13 @@ def resolve(spec: RunSpec) -> Experiment:
         # Traced, not compiled: what does not fit together shows here, before anything is written.
         state = jax.eval_shape(algorithm.init, jax.random.key(0))
         jax.eval_shape(algorithm.step, state, jnp.int32(0))
+        jax.eval_shape(
+            lambda state, key: (
+                evaluate(algorithm.policy(state), env, params, key, spec.eval_episodes, limit).return_
+            ),
+            state,
+            jax.random.key(0),
+        )
     except SpecError:
         raise
     except (TypeError, ValueError) as error:
@@ -171,10 +181,16 @@ def _coerce(field: dataclasses.Field, value: Any) -> Any:
     return value
 
 
-def _grid_column(Config: type, name: str, values: tuple) -> tuple:
-    fields = {field.name: field for field in dataclasses.fields(Config)}
-    if name not in fields or not jaxrl.config.is_traced(fields[name]):
-        return values  # jaxrl.grid says what is wrong
+def _grid_column(algorithm: str, Config: type, name: str, values: tuple) -> tuple:
+    fields = hyperparameters(Config)
+    may_vary = [field.name for field in fields.values() if jaxrl.config.is_traced(field)]
+    if name not in fields:
+        raise SpecError(closest(f"hyperparameter of {algorithm}", name, may_vary))
+    if name not in may_vary:
+        raise SpecError(
+            f"`{name}` sets a shape or chooses code, so it cannot vary within one program; run one sweep "
+            f"for each value. A grid may vary: {', '.join(may_vary)}"
+        )
     return tuple(_coerce(fields[name], value) for value in values)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-from experiments.spec import RunSpec
+from experiments.spec import RunSpec, show
 
 
 class UsageError(ValueError):
@@ -132,7 +132,7 @@ def to_spec(algorithm: str, options: TrainOptions, hyperparameters: Any) -> RunS
     """Return the spec that the parsed options describe.
 
     Raises:
-      UsageError: if a pair is not NAME=VALUE.
+      UsageError: if a pair is not NAME=VALUE, a sweep has no grid, or a hyperparameter is given twice.
       SpecError: if a value is not accepted.
     """
     from experiments.experiment import parse
@@ -143,6 +143,18 @@ def to_spec(algorithm: str, options: TrainOptions, hyperparameters: Any) -> RunS
     for name, text in _pairs("--grid", getattr(options, "grid", ())).items():
         values = parse(text)
         grid[name.replace("-", "_")] = values if isinstance(values, tuple) else (values,)
+    if isinstance(options, SweepOptions) and not grid:
+        raise UsageError(
+            "`--grid` must give at least one hyperparameter and its values; "
+            "`jaxrl train` trains one configuration"
+        )
+    for field in dataclasses.fields(hyperparameters):
+        value = getattr(hyperparameters, field.name)
+        if field.name in grid and value != field.default:
+            option = field.name.replace("_", "-")
+            raise UsageError(
+                f"`--{option}` must not be given together with `--grid {field.name}=...`, got {show(value)}"
+            )
     # tyro has read "none" as None where the hyperparameter may be switched off.
     config = {
         field.name: "none"
@@ -155,7 +167,7 @@ def to_spec(algorithm: str, options: TrainOptions, hyperparameters: Any) -> RunS
         algorithm=algorithm,
         env=options.env,
         total_steps=options.total_steps,
-        seeds=tuple(range(options.first_seed, options.first_seed + options.seeds)),
+        seeds=range(options.first_seed, options.first_seed + options.seeds),
         env_options={k: parse(v) for k, v in _pairs("--env-options", options.env_options).items()},
         env_params={k: parse(v) for k, v in _pairs("--env-params", options.env_params).items()},
         config=config,
@@ -172,7 +184,7 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise UsageError(f"`{option}` must be NAME=VALUE, got {text!r}")
-        if name in pairs:
+        if name.replace("-", "_") in {given.replace("-", "_") for given in pairs}:
             raise UsageError(f"`{option}` must give {name} once, got it twice")
         pairs[name] = value
     return pairs

@@ -19,6 +19,12 @@ from experiments.store import write_text
 
 Value = bool | int | float | str | tuple
 
+MAX_COUNT = 2**31 - 1
+"""The most that the training loop's int32 counters hold."""
+
+MAX_SEEDS = 1_000_000
+"""The most seeds a spec may list: each is written out in its TOML."""
+
 
 class SpecError(ValueError):
     """A description that cannot be run: the message names the field, the value and what is accepted."""
@@ -242,12 +248,16 @@ def _positive(name: str, value: Any) -> int:
         raise SpecError(f"`{name}` must be a whole number, got {value!r}")
     if value < 1:
         raise SpecError(f"`{name}` must be at least 1, got {value}")
+    if value > MAX_COUNT:
+        raise SpecError(f"`{name}` must be at most 2**31 - 1, got {value}")
     return int(value)
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
     if not isinstance(seeds, list | tuple | range) or not seeds:
         raise SpecError(f"`seeds` must be a list of at least one seed id, got {seeds!r}")
+    if seeds[MAX_SEEDS:]:  # `len` cannot count a very long range
+        raise SpecError(f"`seeds` must be at most {MAX_SEEDS} ids, got more")
     seeds = tuple(seeds)
     if any(isinstance(s, bool) or not isinstance(s, int) or not 0 <= s < 2**32 for s in seeds):
         raise SpecError(f"`seeds` must be whole numbers from 0 to 2**32 - 1, got {show(seeds)}")

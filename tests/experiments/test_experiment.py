@@ -86,6 +86,12 @@ def test_faults_are_found_before_anything_is_compiled(changes, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_grid_is_only_offered_what_it_may_vary():
+    with pytest.raises(SpecError, match="A grid may vary: learning_rate") as caught:
+        resolve(make(grid={"num_envs": (4, 8)}))
+    assert "total_steps" not in str(caught.value)
+
+
 def test_typed_values_are_read_as_meant():
     assert [parse(text) for text in ("1e-3", "8", "true", "False", "tanh", "-1", "1,2.5,")] == [
         *(0.001, 8, True, False, "tanh", -1),

@@ -96,6 +96,8 @@ def test_specs_and_their_tables_cannot_be_changed():
         ({"total_steps": float("inf")}, "`total_steps` must be a whole number, got inf"),
         ({"total_steps": "many"}, "`total_steps` must be a whole number, got 'many'"),
         ({"total_steps": True}, "`total_steps` must be a whole number"),
+        ({"total_steps": 2**31}, "`total_steps` must be at most 2**31 - 1, got 2147483648"),
+        ({"seeds": range(10**20)}, "`seeds` must be at most 1000000 ids"),
         ({"seeds": ()}, "`seeds` must be a list of at least one seed"),
         ({"seeds": 5}, "`seeds` must be a list of at least one seed"),
         ({"seeds": (1, 1)}, "`seeds` must be different"),
