@@ -26,7 +26,7 @@ check: .venv/dev
 	$(BIN)/ruff check --quiet .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --quiet --doctest-modules envs jaxrl experiments
+	$(BIN)/python -m pytest --quiet --import-mode=append --doctest-modules envs jaxrl experiments
 	QUICK=1 $(BIN)/python -m pytest --quiet --nbmake notebooks
 
 bench: .venv/core
