@@ -132,7 +132,7 @@ def resume(
     """
     from experiments import runner, store
 
-    path = store.find_one(runs, run, statuses=("interrupted",))
+    path = store.find_one(runs, run, statuses=("interrupted", "running"))
     return _report(runner.resume(path, save_every=save_every, progress=_progress(quiet)), quiet)
 
 
@@ -229,11 +229,12 @@ def eval_(
         f"{spec.algorithm} on {spec.env}: return over {episodes} episodes, "
         f"IQM [95 %] over {len(spec.seeds)} seeds"
     )
-    for configuration, row in zip(spec.configurations(), returns, strict=True):
+    for configuration, row, finite in zip(spec.configurations(), returns, agents.finite, strict=True):
         label = ", ".join(f"{name}={show(value)}" for name, value in configuration.items())
-        finite = row[np.isfinite(row)]
-        shown = tables.show_interval(stats.stratified_bootstrap(finite) if finite.size else None)
-        print(f"  {label + ': ' if label else ''}{shown}")
+        kept = row[finite & np.isfinite(row)]
+        shown = tables.show_interval(stats.stratified_bootstrap(kept)) if kept.size else "diverged"
+        lost = f" ({row.size - kept.size} of {row.size} seeds diverged)" if kept.size < row.size else ""
+        print(f"  {label + ': ' if label else ''}{shown}{lost}")
     return 0
 
 
@@ -285,6 +286,11 @@ def record(
     columns = slice(None) if seed is None else slice(spec.seeds.index(seed), spec.seeds.index(seed) + 1)
     chosen[rows, columns] = np.nan_to_num(final[rows, columns], nan=-1e38)
     config, column = (int(i) for i in np.unravel_index(chosen.argmax(), chosen.shape))
+    if not result.finite[config, column]:
+        raise StoreError(
+            f"{result.label(config)}, seed {spec.seeds[column]} diverged, so there is no policy to film; "
+            f"choose another with `--config` and `--seed`"
+        )
     agents = trained.load(path)
     written, total, length = recording.record(
         agents.policy(config, column),
@@ -438,12 +444,14 @@ def _results(root: Path, texts: Sequence[str]) -> list[Any]:
 
 
 def _trained(root: Path, text: str) -> Path:
-    """Return the run to show the agents of: of several with the same name the newest that is finished."""
+    """Return the run to show the agents of: of several with the same name the newest finished one."""
     from experiments import store
 
-    path = store.find_newest(root, text, statuses=("finished",))
+    path = store.find_newest(root, text, statuses=("finished", "diverged"))
     if len(store.find(root, text)) > 1:
-        print(f"jaxrl: {text!r} names several runs; this is {path.name}, the newest", file=sys.stderr)
+        print(
+            f"jaxrl: {text!r} names several runs; this is {path.name} ({store.status(path)})", file=sys.stderr
+        )
     if store.status(path) == "diverged":
         print("jaxrl: some seeds of this run diverged; `jaxrl table` marks them", file=sys.stderr)
     return path

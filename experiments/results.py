@@ -86,6 +86,15 @@ def load(path: Path) -> Result:
         raise store.StoreError(
             f"{path}/metrics.npz is from another configuration: it does not hold {lead} cells"
         )
+    evaluations, points = (arrays[name].shape for name in ("steps", "metric_steps"))
+    shapes = {"episode_return": evaluations, "episode_length": evaluations}
+    shapes |= {name: points for name in arrays if name == "finite" or name.startswith("metrics/")}
+    for name, last in shapes.items():
+        shape = arrays[name].shape
+        if len(last) != 1 or shape[:3] != lead + last:
+            raise store.StoreError(
+                f"{path}/metrics.npz is damaged: {name} has shape {shape}, expected {(*lead, *last)} first"
+            )
     if len(arrays["steps"]) == 0:
         raise store.StoreError(
             f"{path} holds no evaluation yet ({manifest['status']}); `jaxrl resume {path}` goes on"

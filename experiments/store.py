@@ -25,6 +25,16 @@ from typing import IO, Any
 import numpy as np
 
 _HASH = re.compile(r"[0-9a-f]{12}")
+_MANIFEST_TYPES: dict[str, Any] = {
+    "hash": str,
+    "status": str,
+    "diverged": list,
+    "sessions": list,
+    "steps": int,
+    "run_seconds": (int, float),
+    "trace_seconds": (int, float),
+    "compile_seconds": (int, float),
+}
 
 
 class StoreError(ValueError):
@@ -204,6 +214,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path}/manifest.json is damaged ({error})") from error
     if not isinstance(manifest, dict) or "status" not in manifest or "hash" not in manifest:
         raise StoreError(f"{path}/manifest.json is damaged (no status and hash in it)")
+    for name, kind in _MANIFEST_TYPES.items():
+        if name in manifest and not isinstance(manifest[name], kind):
+            raise StoreError(f"{path}/manifest.json is damaged ({name} is {manifest[name]!r})")
     if manifest["status"] == "running" and not is_locked(path):
         manifest["status"] = "interrupted"
     return manifest
@@ -267,19 +280,20 @@ def find(root: Path, text: str) -> list[Path]:
 
 
 def find_one(root: Path, text: str, statuses: Sequence[str] = ()) -> Path:
-    """Return the one run folder that `text` means; of several, the one with one of `statuses`. See `find`.
+    """Return the one run folder that `text` means; of several, the one with one of `statuses`, or the newest.
 
     Args:
       root: where runs are stored.
       text: what the user typed.
-      statuses: what the caller can use, if a name has several runs.
+      statuses: what the caller can use, if a name has several runs; by default any, and none is chosen.
 
     Raises:
-      StoreError: if several runs fit; they are listed.
+      StoreError: if several runs fit (they are listed), or none. See `find`.
     """
     runs = find(root, text)
-    usable = [run for run in runs if status(run) in statuses] if len(runs) > 1 else []
-    runs = usable or runs
+    if statuses and len(runs) > 1:
+        readable = [run for run in runs if status(run) != "damaged"] or runs
+        runs = [run for run in runs if status(run) in statuses] or [max(readable, key=_age)]
     if len(runs) > 1:
         listed = ", ".join(run.name for run in runs)
         raise StoreError(f"{text!r} names {len(runs)} runs; choose one by its hash: {listed}")
@@ -287,10 +301,12 @@ def find_one(root: Path, text: str, statuses: Sequence[str] = ()) -> Path:
 
 
 def find_newest(root: Path, text: str, statuses: Sequence[str]) -> Path:
-    """Return the newest run folder that `text` means, of those with one of `statuses` if there are any."""
+    """Return the newest run folder that `text` means, of those with the earliest of `statuses` there is."""
     runs = find(root, text)
-    usable = [run for run in runs if status(run) in statuses] or runs
-    return max(usable, key=_age)
+    for wanted in statuses:
+        if usable := [run for run in runs if status(run) == wanted]:
+            return max(usable, key=_age)
+    return max([run for run in runs if status(run) != "damaged"] or runs, key=_age)
 
 
 def _age(path: Path) -> float:

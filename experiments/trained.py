@@ -25,10 +25,12 @@ class Trained:
     Attributes:
       experiment: what was run.
       states: the algorithm's states, leaves `[C * S, ...]`, seeds varying fastest.
+      finite: which agents had finite metrics and parameters all along, `[C, S]` bool.
     """
 
     experiment: Experiment
     states: Any
+    finite: np.ndarray
 
     def algorithm(self, config: int) -> Algorithm:
         """Return the algorithm of configuration number `config`."""
@@ -86,5 +88,6 @@ def load(path: Path) -> Trained:
     )
     keys = jax.vmap(jax.random.key)(jnp.asarray(spec.seeds, jnp.uint32))
     template = jax.eval_shape(init, *cross(experiment.configs, keys))
-    states, _, _ = checkpoint.load(path, spec.hash(), template)
-    return Trained(experiment, states)
+    states, history, done = checkpoint.load(path, spec.hash(), template)
+    finite = history["finite"][:, :done].all(axis=-1).reshape(-1, len(spec.seeds))
+    return Trained(experiment, states, finite)

@@ -14,7 +14,7 @@ import time
 import pytest
 from PIL import Image
 
-from experiments import cli, options, runner, session, store
+from experiments import cli, options, results, runner, session, store
 from experiments.spec import RunSpec
 from jaxrl.agents import ppo
 
@@ -286,6 +286,12 @@ def test_diverged_seeds_end_with_their_own_exit_code(capsys):
     assert "jaxrl: diverged: learning_rate=1e+38: seeds 0 (by step 16), 1 (by step 16)\n" in err
     assert "0 of 2" in out
     (path,) = store.all_runs("runs")
+    code, out, _ = jaxrl(capsys, "eval", path.name, "--episodes", "2")
+    assert code == 0
+    assert "learning_rate=1e+38: diverged (2 of 2 seeds diverged)\n" in out
+    code, _, err = jaxrl(capsys, "record", path.name, "--config", "1")
+    assert code == 2
+    assert "learning_rate=1e+38, seed 0 diverged, so there is no policy to film" in err
     code, _, err = jaxrl(capsys, "resume", path.name)
     assert code == 3
     assert "diverged: learning_rate=1e+38" in err
@@ -438,6 +444,14 @@ def test_a_broken_run_folder_is_one_line(capsys, finished, command, tmp_path):
     assert "is from another configuration" in refused(capsys, command, path)
     (path / "manifest.json").unlink()
     assert "is not a complete run folder: manifest.json is missing" in refused(capsys, command, path)
+
+
+def test_metrics_that_do_not_fit_their_steps_are_damaged(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    arrays = store.read_arrays(folder / "metrics.npz")
+    store.write_arrays(folder / "metrics.npz", arrays | {"finite": arrays["finite"][:, :, 1:]})
+    with pytest.raises(store.StoreError, match=r"metrics\.npz is damaged: finite has shape"):
+        results.load(folder)
 
 
 def test_a_run_without_results_says_how_to_get_them(capsys, finished, tmp_path):

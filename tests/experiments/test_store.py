@@ -279,7 +279,16 @@ def test_of_several_runs_the_newest_that_serves_is_meant(tmp_path):
     assert store.find_one(tmp_path, "twin", ("interrupted",)) == open_
     with pytest.raises(StoreError, match="names 2 runs"):
         store.find_one(tmp_path, "twin", ("finished",))
+    assert store.find_one(tmp_path, "twin", ("nothing",)) == open_
     assert store.find_one(tmp_path, "a" * 12) == old
+
+
+@pytest.mark.parametrize("wrong", [{"status": 3}, {"steps": "many"}, {"run_seconds": None}, {"sessions": {}}])
+def test_a_manifest_with_a_field_of_another_type_is_damaged(tmp_path, wrong):
+    path = make_run(tmp_path, "odd", HASH, "finished", 100)
+    (path / "manifest.json").write_text(json.dumps({"status": "finished", "hash": HASH} | wrong))
+    with pytest.raises(StoreError, match=r"manifest\.json is damaged"):
+        store.read_manifest(path)
 
 
 def test_a_damaged_run_does_not_hide_the_others(tmp_path):
