@@ -14,7 +14,7 @@ from jaxrl import stats
 # Okabe and Ito (2008): told apart without colour vision; yellow is left out, too faint on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -56,7 +56,7 @@ def learning_curves(results: Sequence[Result], path: Path) -> Path:
     columns = min(len(worlds), 3)
     lines = -(-len(worlds) // columns)
     below = max(_legend_rows(curves) for curves in panels.values())
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         size = (6.0 * columns if columns > 1 else 7.2, (4.2 + 0.24 * below) * lines)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False).reshape(-1)
@@ -98,7 +98,7 @@ def hyperparameters(result: Result, path: Path) -> Path:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         if len(grid) == 2:
             rows, columns = (len(values) for values in grid.values())
             figure = Figure(figsize=(max(4.5, 1.9 + 1.15 * columns), max(3.8, 1.7 + 0.8 * rows)))

@@ -21,7 +21,34 @@ __all__ = [
     "train",
 ]
 
-_ALGORITHMS = {"ppo": "jaxrl.agents.ppo"}
+_ALGORITHMS = {
+    "ppo": "jaxrl.agents.ppo",
+    "double_q_learning": "jaxrl.tabular.control.double_q_learning",
+    "dyna_q": "jaxrl.tabular.control.dyna_q",
+    "dyna_q_plus": "jaxrl.tabular.control.dyna_q_plus",
+    "expected_sarsa": "jaxrl.tabular.control.expected_sarsa",
+    "monte_carlo": "jaxrl.tabular.control.monte_carlo",
+    "n_step_sarsa": "jaxrl.tabular.control.n_step_sarsa",
+    "prioritized_sweeping": "jaxrl.tabular.control.prioritized_sweeping",
+    "q_learning": "jaxrl.tabular.control.q_learning",
+    "sarsa": "jaxrl.tabular.control.sarsa",
+    "sarsa_lambda": "jaxrl.tabular.control.sarsa_lambda",
+    "watkins_q": "jaxrl.tabular.control.watkins_q",
+    "ab_test": "jaxrl.bandits.ab_test",
+    "epsilon_first": "jaxrl.bandits.epsilon_first",
+    "epsilon_greedy": "jaxrl.bandits.epsilon_greedy",
+    "exp3": "jaxrl.bandits.exp3",
+    "gradient_bandit": "jaxrl.bandits.gradient_bandit",
+    "kl_ucb": "jaxrl.bandits.kl_ucb",
+    "linear_thompson": "jaxrl.bandits.linear_thompson",
+    "linucb": "jaxrl.bandits.linucb",
+    "logistic_thompson": "jaxrl.bandits.logistic_thompson",
+    "moss": "jaxrl.bandits.moss",
+    "neural_linear": "jaxrl.bandits.neural_linear",
+    "softmax": "jaxrl.bandits.softmax",
+    "thompson": "jaxrl.bandits.thompson",
+    "ucb1": "jaxrl.bandits.ucb1",
+}
 
 
 def algorithms() -> list[str]:

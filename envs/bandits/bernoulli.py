@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.bandits.arms import Pull, check_probabilities, no_pull, regret_metrics
 from envs.core import Step
 from envs.spaces import Discrete
 from envs.tabular import Outcomes
@@ -25,13 +26,8 @@ class BanditParams:
     max_steps: jax.Array
 
 
-@struct.dataclass
-class BanditState:
-    """The clock and, for pictures only, the last pull: `t`, `arm` (-1 before it), `reward`, all `[]`."""
-
-    t: jax.Array
-    arm: jax.Array
-    reward: jax.Array
+# The clock and the last pull are all there is to it.
+BanditState = Pull
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class BernoulliBandit:
       num_arms: the number of arms; their default probabilities are evenly spaced from 0.1 to 0.9.
 
     Raises:
-      ValueError: if there is no arm.
+      ValueError: if there is no arm, or a probability lies outside [0, 1].
 
     >>> env = BernoulliBandit(num_arms=3)
     >>> params = env.default_params().replace(probabilities=jnp.array([0.05, 0.08, 0.12]))
@@ -87,6 +83,14 @@ class BernoulliBandit:
         """Return the pulls in an episode."""
         return params.max_steps
 
+    def reward_range(self, params: BanditParams) -> tuple[float, float]:
+        """Return the bounds of the reward, 0 and 1."""
+        return 0.0, 1.0
+
+    def expected_rewards(self, state: BanditState, params: BanditParams) -> jax.Array:
+        """Return the expected reward of each arm, `[A]` float32."""
+        return params.probabilities
+
     def observation_space(self, params: BanditParams) -> Discrete:
         """Return the space of the one observation, 0."""
         return Discrete(1)
@@ -97,16 +101,16 @@ class BernoulliBandit:
 
     def reset(self, key: jax.Array, params: BanditParams) -> tuple[BanditState, jax.Array]:
         """Return the first state and the constant observation; ignores `key`."""
-        return BanditState(t=jnp.int32(0), arm=jnp.int32(-1), reward=jnp.float32(0)), jnp.int32(0)
+        check_probabilities("probabilities", params.probabilities)
+        return no_pull(), jnp.int32(0)
 
     def step(
         self, key: jax.Array, state: BanditState, action: jax.Array, params: BanditParams
     ) -> tuple[BanditState, Step]:
         """Return what pulling arm `action` gave."""
-        chance, best = params.probabilities[action], jnp.max(params.probabilities)
-        reward = (jax.random.uniform(key) < chance).astype(jnp.float32)
-        state = BanditState(t=state.t + 1, arm=jnp.asarray(action, jnp.int32), reward=reward)
-        metrics = {"regret": best - chance, "optimal": (chance == best).astype(jnp.float32)}
+        reward = (jax.random.uniform(key) < params.probabilities[action]).astype(jnp.float32)
+        state = Pull(t=state.t + 1, arm=jnp.asarray(action, jnp.int32), reward=reward)
+        metrics = regret_metrics(params.probabilities, action)
         return state, Step(jnp.int32(0), reward, jnp.bool_(False), state.t >= params.max_steps, metrics)
 
     def state_index(self, state: BanditState, params: BanditParams) -> jax.Array:

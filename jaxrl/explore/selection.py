@@ -26,8 +26,7 @@ def greedy(key: jax.Array, values: jax.Array, mask: jax.Array | None = None) -> 
     >>> int(greedy(jax.random.key(0), jnp.array([1.0, 3.0, 2.0])))
     1
     """
-    best = _best(values, mask)
-    return _any_of(best, jax.random.uniform(key, values.shape))
+    return any_of(best_actions(values, mask), jax.random.uniform(key, values.shape))
 
 
 def greedy_probabilities(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
@@ -36,7 +35,7 @@ def greedy_probabilities(values: jax.Array, mask: jax.Array | None = None) -> ja
     >>> greedy_probabilities(jnp.array([2.0, 1.0, 2.0])).tolist()
     [0.5, 0.0, 0.5]
     """
-    best = _best(values, mask).astype(values.dtype)
+    best = best_actions(values, mask).astype(values.dtype)
     return best / jnp.sum(best)
 
 
@@ -62,7 +61,7 @@ def epsilon_greedy(
     # One draw serves both: the largest of the noise picks uniformly among whichever actions may be taken.
     draw = jax.random.uniform(key, (values.shape[0] + 1,))
     explore = draw[0] < epsilon
-    return _any_of(jnp.where(explore, _allowed(values, mask), _best(values, mask)), draw[1:])
+    return any_of(jnp.where(explore, _allowed(values, mask), best_actions(values, mask)), draw[1:])
 
 
 def epsilon_greedy_probabilities(
@@ -195,12 +194,13 @@ def optimistic_value(max_reward: Scalar, gamma: Scalar) -> jax.Array:
     return jnp.asarray(max_reward / (1.0 - gamma), jnp.float32)
 
 
-def _allowed(values: jax.Array, mask: jax.Array | None) -> jax.Array:
-    return jnp.ones(values.shape, bool) if mask is None else mask
+def best_actions(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Return which of the allowed actions have the highest value, `[A]` bool.
 
-
-def _best(values: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Return which actions have the highest value of those allowed, `[A]` bool."""
+    Args:
+      values: `[A]` float.
+      mask: `[A]` bool, the allowed actions; all by default.
+    """
     chex.assert_rank(values, 1)
     if mask is None:
         return values == jnp.max(values)
@@ -208,9 +208,22 @@ def _best(values: jax.Array, mask: jax.Array | None) -> jax.Array:
     return mask & (values == jnp.max(jnp.where(mask, values, -jnp.inf)))
 
 
-def _any_of(eligible: jax.Array, noise: jax.Array) -> jax.Array:
-    """Return one of the eligible actions, `[]` int32: that of the largest noise `[A]`, at least 0."""
+def any_of(eligible: jax.Array, noise: jax.Array) -> jax.Array:
+    """Return one of the eligible actions, each with the same probability, `[]` int32.
+
+    Args:
+      eligible: `[A]` bool.
+      noise: `[A]` float, independent and uniform on [0, 1); one draw may serve several selections of which
+        only one is used.
+
+    >>> int(any_of(jnp.array([True, False, True]), jnp.array([0.2, 0.9, 0.4])))
+    2
+    """
     return jnp.argmax(jnp.where(eligible, noise, -1.0)).astype(jnp.int32)
+
+
+def _allowed(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+    return jnp.ones(values.shape, bool) if mask is None else mask
 
 
 def _logits(values: jax.Array, temperature: Scalar, mask: jax.Array | None) -> jax.Array:

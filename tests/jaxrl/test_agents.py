@@ -1,7 +1,9 @@
 """What every algorithm must do, as tables over `jaxrl.algorithms()`: a new one gets every check by name."""
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +14,10 @@ import pytest
 import envs
 import jaxrl
 from envs import probes
+from envs.mdps import ExplicitMDP, explicit
+from envs.tabular import extract
 from jaxrl.config import is_traced, validate
+from jaxrl.tabular import planning
 from jaxrl.train import run_interval
 
 GAMMA = 0.5
@@ -26,13 +31,17 @@ class Case:
       small: fields of a configuration that compiles and runs fast.
       probe: fields with which it solves every probe.
       probe_steps: environment steps that this takes.
-      value: `(algorithm, state, obs [1], config) -> V(obs)`.
+      value: `(algorithm, state, obs, config) -> V(obs)`; obs is `[1]` float, or `[]` int32 for tables.
+      world: an environment that it serves.
+      sees: "vectors", or "numbers" if it needs observations that are states' numbers, as tables do.
     """
 
     small: dict[str, Any]
     probe: dict[str, Any]
     probe_steps: int
     value: Any
+    world: str = "CartPole-v1"
+    sees: str = "vectors"
 
 
 def ppo_value(algorithm, state, obs, config):
@@ -41,6 +50,23 @@ def ppo_value(algorithm, state, obs, config):
     env, params = algorithm.env, algorithm.params
     model = ppo.make_model(env.observation_space(params), env.action_space(params), config)
     return model.critic(state.params, obs)
+
+
+def table_value(algorithm, state, obs, config):
+    q = getattr(state.tables, "q", state.tables)
+    return jnp.max(q[obs] if q.ndim == 2 else jnp.mean(q[:, obs], axis=0))
+
+
+def table(**fields):
+    """Return the case of a tabular method."""
+    return Case(
+        small={"num_steps": 8, **fields},
+        probe={"num_steps": 100, "total_steps": 3000.0, **fields},
+        probe_steps=3000,
+        value=table_value,
+        world="FrozenLake4x4-v1",
+        sees="numbers",
+    )
 
 
 CASES = {
@@ -58,7 +84,22 @@ CASES = {
         probe_steps=25_600,
         value=ppo_value,
     ),
+    "double_q_learning": table(),
+    "dyna_q": table(planning_steps=3),
+    "dyna_q_plus": table(planning_steps=3),
+    "expected_sarsa": table(),
+    "monte_carlo": table(),
+    "n_step_sarsa": table(n=2),
+    "prioritized_sweeping": table(planning_steps=3),
+    "q_learning": table(),
+    "sarsa": table(),
+    "sarsa_lambda": table(trace="dutch"),
+    "watkins_q": table(),
 }
+
+
+def seeing(what):
+    return [name for name, case in CASES.items() if case.sees == what]
 
 
 def make(name, env, params, **fields):
@@ -87,7 +128,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("probe", probes.ALL, ids=lambda probe: probe.id)
-@pytest.mark.parametrize("name", jaxrl.algorithms())
+@pytest.mark.parametrize("name", seeing("vectors"))
 def test_probes_are_solved(name, probe):
     case = CASES[name]
     params = probe.default_params()
@@ -109,11 +150,68 @@ def test_probes_are_solved(name, probe):
         np.testing.assert_array_equal(returns, 1.0)
 
 
+def as_mdp(probe):
+    """Return the parameters of a probe as a process of 4 states: observation -1, 0, 1, and the end."""
+    P, R = np.zeros((4, 2, 4)), np.zeros((4, 2, 4))
+    P[3, :, 3] = 1
+    for obs in (-1, 0, 1):
+        for action in range(2):
+            before = probes.ProbeState(signal=jnp.float32(obs), t=jnp.int32(obs == probe.num_steps - 1))
+            out = probe.step(jax.random.key(0), before, action, probe.default_params())[1]
+            after = 3 if out.terminated else int(out.obs[0]) + 1
+            P[obs + 1, action, after], R[obs + 1, action, after] = 1, out.reward
+    start = np.array([0.5, 0, 0.5, 0] if probe.random else [0, 1, 0, 0])
+    return explicit(P, R, terminal=np.arange(4) == 3, start=start)[1]
+
+
+@partial(jax.jit, static_argnums=0)
+def exact_values(env, worlds, actions):
+    """Return what the policies `actions` [P, S, states] are worth in the worlds [P], in every state."""
+
+    def value(params, actions):
+        return planning.evaluate(extract(env, params), jax.nn.one_hot(actions, 2), GAMMA)
+
+    return jax.vmap(jax.vmap(value, in_axes=(None, 0)))(worlds, actions)
+
+
+@pytest.mark.parametrize("name", seeing("numbers"))
+def test_probes_are_solved_by_tables(name):
+    """All probes in one program; one with a single action has two that do the same."""
+    case, module = CASES[name], jaxrl.algorithm(name)
+    env = ExplicitMDP(num_states=4, num_actions=2)
+    config = module.Config(gamma=GAMMA, **case.probe)
+    worlds = jax.tree.map(lambda *xs: jnp.stack(xs), *map(as_mdp, probes.ALL))
+
+    def run(params, key):
+        algorithm = module.make(env, params, config)
+        state, _ = run_interval(algorithm, algorithm.init(key), 0, case.probe_steps // config.num_steps)
+        policy = algorithm.policy(state)
+        learned = [case.value(algorithm, state, obs, config) for obs in range(3)]
+        actions = jax.vmap(lambda obs: policy.act(obs, policy.init(), key)[0])(jnp.arange(4))
+        return jnp.stack(learned), actions
+
+    over_seeds = jax.vmap(run, in_axes=(None, 0))
+    keys = jax.vmap(jax.random.key)(jnp.arange(8))
+    learned, actions = jax.jit(jax.vmap(over_seeds, in_axes=(0, None)))(worlds, keys)
+    values = exact_values(env, worlds, actions)
+    for p, probe in enumerate(probes.ALL):
+        for i, expected in enumerate(EXPECTED[probe.id]):
+            if expected is not None:
+                np.testing.assert_allclose(learned[p, :, i], expected, atol=0.05, err_msg=probe.id)
+                np.testing.assert_allclose(values[p, :, i], expected, atol=1e-6, err_msg=probe.id)
+
+
 @pytest.fixture(scope="module", params=jaxrl.algorithms())
 def small(request):
-    algorithm, _ = make(request.param, *envs.make("CartPole-v1"), **CASES[request.param].small)
+    case = CASES[request.param]
+    algorithm, _ = make(request.param, *envs.make(case.world), **case.small)
     state = jax.jit(algorithm.init)(jax.random.key(0))
     return algorithm, state
+
+
+def interval(algorithm):
+    """Return `(state, start, stop) -> state`, compiled; the tests share it through the compilation cache."""
+    return jax.jit(lambda state, start, stop: run_interval(algorithm, state, start, stop)[0])
 
 
 def test_a_step_keeps_the_types_of_the_state(small):
@@ -133,15 +231,14 @@ def test_a_step_keeps_the_types_of_the_state(small):
 def test_keys_are_used_once(small):
     algorithm, state = small
     with jax.debug_key_reuse(True):
-        state = jax.jit(algorithm.init)(jax.random.key(1))
-        state, _ = jax.jit(algorithm.step)(state, jnp.int32(0))
+        state = interval(algorithm)(jax.jit(algorithm.init)(jax.random.key(1)), 0, 2)
         jax.jit(lambda s, k: algorithm.policy(s).act(state.obs[0], (), k))(state, jax.random.key(2))
 
 
 def test_resumed_equals_uninterrupted(small):
     """A state that went to the host and back as NumPy arrays continues bit for bit."""
     algorithm, state = small
-    run = jax.jit(lambda state, start, stop: run_interval(algorithm, state, start, stop)[0])
+    run = interval(algorithm)
 
     def to_host_and_back(x):
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -170,22 +267,22 @@ def test_every_field_is_documented_and_its_default_valid(name):
     import ast
     import inspect
 
-    module = jaxrl.algorithm(name)
-    validate(module.Config())
-    tree = ast.parse(inspect.getsource(module))
-    body = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config").body
-    for field in dataclasses.fields(module.Config):
-        index = next(
-            i for i, n in enumerate(body) if isinstance(n, ast.AnnAssign) and n.target.id == field.name
-        )
-        following = body[index + 1]
-        assert isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant), field.name
+    Config = jaxrl.algorithm(name).Config
+    validate(Config())
+    documented = set()
+    for kind in Config.__mro__[:-1]:  # fields may be inherited
+        body = ast.parse(inspect.getsource(kind)).body[0].body
+        for field, following in itertools.pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(following, ast.Expr):
+                assert isinstance(following.value, ast.Constant)
+                documented.add(field.target.id)
+    assert documented == {field.name for field in dataclasses.fields(Config)}
 
 
 @pytest.mark.parametrize("name", jaxrl.algorithms())
 def test_every_traced_field_refuses_nan(name):
     module = jaxrl.algorithm(name)
-    env, params = envs.make("CartPole-v1")
+    env, params = envs.make(CASES[name].world)
     for field in dataclasses.fields(module.Config):
         if is_traced(field):
             config = module.Config().replace(**{field.name: float("nan")})

@@ -1,0 +1,1 @@
+"""Figures, a module each: what is drawn, and the command that draws it."""

@@ -1,0 +1,1 @@
+"""Tabular control: one method a file, one loop for all (`driver`)."""
