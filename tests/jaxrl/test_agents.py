@@ -33,7 +33,8 @@ class Case:
       probe_steps: environment steps that this takes.
       value: `(algorithm, state, obs, config) -> V(obs)`; obs is `[1]` float, or `[]` int32 for tables.
       world: an environment that it serves.
-      sees: "vectors", or "numbers" if it needs observations that are states' numbers, as tables do.
+      sees: "vectors", "numbers" if it needs observations that are states' numbers, as tables do, or "arms" if
+        it takes steps to be unrelated, so that the probes are not for it.
     """
 
     small: dict[str, Any]
@@ -69,6 +70,12 @@ def table(**fields):
     )
 
 
+def arms(**fields):
+    """Return the case of a bandit policy."""
+    small = {"num_steps": 8, **fields}
+    return Case(small=small, probe={}, probe_steps=0, value=None, world="BernoulliBandit-v1", sees="arms")
+
+
 CASES = {
     "ppo": Case(
         small={"num_envs": 2, "num_steps": 8, "num_epochs": 2, "num_minibatches": 2, "hidden_sizes": (8,)},
@@ -95,6 +102,20 @@ CASES = {
     "sarsa": table(),
     "sarsa_lambda": table(trace="dutch"),
     "watkins_q": table(),
+    "ab_test": arms(),
+    "epsilon_first": arms(),
+    "epsilon_greedy": arms(),
+    "exp3": arms(),
+    "gradient_bandit": arms(),
+    "kl_ucb": arms(),
+    "linear_thompson": arms(),
+    "linucb": arms(),
+    "logistic_thompson": arms(),
+    "moss": arms(),
+    "neural_linear": arms(hidden_sizes=(8,)),
+    "softmax": arms(),
+    "thompson": arms(),
+    "ucb1": arms(),
 }
 
 
