@@ -5,6 +5,7 @@ An environment offers it by four members: `num_states`, `state_index(state, para
 function of `params`, so a sweep over models is a `vmap`.
 """
 
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -77,6 +78,8 @@ class TabularMDP:
 def extract(env: Any, params: Any) -> TabularMDP:
     """Return the exact model of `env` under `params`: all states and actions through `env.outcomes`.
 
+    Compiled once for each `env`, whatever its parameters.
+
     Args:
       env: an environment with the members of `HasModel` and a `Discrete` action space.
       params: its parameters; under `vmap` over them the result has their leading axis.
@@ -96,7 +99,12 @@ def extract(env: Any, params: Any) -> TabularMDP:
     space = env.action_space(params)
     if not isinstance(space, Discrete):
         raise ValueError(f"`env` must have Discrete actions, got {space}")
+    return _tabulate(env, space.n, params)
 
+
+# One by one, the operations of a large model would take many small compiles.
+@partial(jax.jit, static_argnums=(0, 1))
+def _tabulate(env: Any, num_actions: int, params: Any) -> TabularMDP:
     def expected(state: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         out = env.outcomes(state, action, params)
         ends = out.terminated & (out.probability > 0)
@@ -105,7 +113,7 @@ def extract(env: Any, params: Any) -> TabularMDP:
         return row, jnp.sum(out.probability * out.reward), entered
 
     states = jnp.arange(env.num_states, dtype=jnp.int32)
-    actions = jnp.arange(space.n, dtype=jnp.int32)
+    actions = jnp.arange(num_actions, dtype=jnp.int32)
     per_action = jax.vmap(expected, in_axes=(None, 0))
     P, R, entered = jax.vmap(per_action, in_axes=(0, None))(states, actions)
     terminal = entered.any(axis=(0, 1))
