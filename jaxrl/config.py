@@ -95,3 +95,23 @@ def check(field: dataclasses.Field, value: Any) -> None:
     if not np.all(good):
         wrong = values[~good].flat[0] if values.ndim else values[()]
         raise ValueError(f"`{field.name}` must be {wanted or 'finite'}, got {wrong}")
+
+
+def check_unit_interval(**values: Any) -> None:
+    """Check that every concrete value, a scalar or a batch, lies in [0, 1]; tracers pass.
+
+    Raises:
+      ValueError: naming the argument and the value.
+
+    >>> check_unit_interval(gamma=1.5)
+    Traceback (most recent call last):
+    ValueError: `gamma` must be at least 0 and at most 1, got 1.5
+    """
+    for name, value in values.items():
+        if isinstance(value, Tracer):
+            continue
+        wrong = ~((np.asarray(value) >= 0) & (np.asarray(value) <= 1))
+        if wrong.any():
+            raise ValueError(
+                f"`{name}` must be at least 0 and at most 1, got {np.asarray(value)[wrong].flat[0]:.6g}"
+            )

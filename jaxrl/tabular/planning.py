@@ -2,12 +2,11 @@
 
 Everything but `validate` and `linear_programme` is a pure function of arrays: jit it, vmap it over
 models, rewards, discounts and policies. A policy is its probabilities `[S, A]`. The value of a
-terminal state is 0 throughout. With gamma = 1 every policy that is evaluated must end; `validate`
-finds states from which none can.
+terminal state is 0 throughout. With gamma = 1 every policy that is evaluated must end. The solvers
+`validate` a model that is concrete; a traced one they trust.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from jax import lax
 from jax.core import Tracer
 
 from envs.tabular import TabularMDP
+from jaxrl.config import check_unit_interval
 from jaxrl.tabular.linear import solve
 
 Scalar = float | jax.Array
@@ -55,7 +55,7 @@ def q_from_v(mdp: TabularMDP, value: jax.Array, gamma: Scalar) -> jax.Array:
     >>> q_from_v(_chain(), jnp.array([0.0, 2.0, 0.0]), 0.5).tolist()
     [[0.0, 1.0], [1.0, 2.0], [0.0, 0.0]]
     """
-    _check_gamma(gamma)
+    check_unit_interval(gamma=gamma)
     following = jnp.where(mdp.terminal, 0.0, value)
     return mdp.R + gamma * jnp.einsum("sat,t->sa", mdp.P, following, precision=lax.Precision.HIGHEST)
 
@@ -114,14 +114,14 @@ def evaluate(mdp: TabularMDP, policy: jax.Array, gamma: Scalar) -> jax.Array:
       gamma: `[]` float in [0, 1].
 
     Raises:
-      ValueError: if a concrete `gamma` is not in [0, 1].
+      ValueError: as `validate` does, for what is concrete.
 
     >>> evaluate(_chain(), uniform_policy(_chain()), 1.0).tolist()
     [2.0, 2.0, 0.0]
 
     Source: Sutton and Barto (2018), equation 4.4.
     """
-    _check_gamma(gamma)
+    _check(mdp, gamma, policy)
     return solve(_discounted_flow(mdp, policy, gamma), v_from_q(mdp.R, policy))
 
 
@@ -137,12 +137,15 @@ def evaluate_iteratively(
     Stops when no value changes by more than `tolerance` times the largest value (at least 1), or after
     `max_iterations`.
 
+    Raises:
+      ValueError: as `validate` does, for what is concrete.
+
     >>> [round(v, 4) for v in evaluate_iteratively(_chain(), uniform_policy(_chain()), 1.0).tolist()]
     [2.0, 2.0, 0.0]
 
     Source: Sutton and Barto (2018), section 4.1.
     """
-    _check_gamma(gamma)
+    _check(mdp, gamma, policy)
 
     def backup(value):
         return v_from_q(q_from_v(mdp, value, gamma), policy)
@@ -164,14 +167,14 @@ def value_iteration(
       max_iterations: stop after so many in any case.
 
     Raises:
-      ValueError: if a concrete `gamma` is not in [0, 1].
+      ValueError: as `validate` does, for what is concrete.
 
     >>> value_iteration(_chain(), 0.5).value.tolist()
     [1.0, 2.0, 0.0]
 
     Source: Sutton and Barto (2018), section 4.4.
     """
-    _check_gamma(gamma)
+    _check(mdp, gamma)
 
     def backup(value):
         return jnp.max(q_from_v(mdp, value, gamma), axis=-1)
@@ -202,11 +205,11 @@ def soft_value_iteration(
       max_iterations: as in `value_iteration`.
 
     Raises:
-      ValueError: if a concrete `gamma` is not in [0, 1], or a concrete `temperature` is not positive.
+      ValueError: as `validate` does, or if `temperature` is not positive, for what is concrete.
 
     Source: Haarnoja et al. (2017), https://arxiv.org/abs/1702.08165, theorem 2.
     """
-    _check_gamma(gamma)
+    _check(mdp, gamma)
     if not isinstance(temperature, Tracer) and not np.all(np.asarray(temperature) > 0):
         raise ValueError(
             f"`temperature` must be greater than 0, got {temperature}; use value_iteration for 0"
@@ -232,14 +235,14 @@ def policy_iteration(
     end although the best one does; use `value_iteration` there.
 
     Raises:
-      ValueError: if a concrete `gamma` is not in [0, 1].
+      ValueError: as `validate` does, for what is concrete.
 
     >>> policy_iteration(_chain(), 0.5).value.tolist()
     [1.0, 2.0, 0.0]
 
     Source: Howard (1960); Sutton and Barto (2018), section 4.3.
     """
-    _check_gamma(gamma)
+    _check(mdp, gamma)
 
     def improve(loop):
         policy, before, iterations, _, _ = loop
@@ -271,7 +274,7 @@ def modified_policy_iteration(
     One sweep is value iteration, infinitely many are policy iteration.
 
     Raises:
-      ValueError: if `sweeps` is below 1, or a concrete `gamma` is not in [0, 1].
+      ValueError: if `sweeps` is below 1, and as `validate` does, for what is concrete.
 
     >>> modified_policy_iteration(_chain(), 0.5).value.tolist()
     [1.0, 2.0, 0.0]
@@ -279,7 +282,7 @@ def modified_policy_iteration(
     Source: Puterman and Shin (1978), "Modified policy iteration algorithms for discounted Markov
     decision problems".
     """
-    _check_gamma(gamma)
+    _check(mdp, gamma)
     if sweeps < 1:
         raise ValueError(f"`sweeps` must be at least 1, got {sweeps}; 1 is value iteration")
 
@@ -314,7 +317,7 @@ def backward_induction(
       final_value: `[S]` float, what the state after the last step is worth; 0 by default.
 
     Raises:
-      ValueError: if `horizon` is below 1, or a concrete `gamma` is not in [0, 1].
+      ValueError: if `horizon` is below 1, and as `validate` does, for what is concrete.
 
     >>> value, q = backward_induction(_chain(), horizon=1)
     >>> value.tolist()
@@ -322,7 +325,8 @@ def backward_induction(
 
     Source: Puterman (1994), Markov Decision Processes, section 4.5.
     """
-    _check_gamma(gamma)
+    check_unit_interval(gamma=gamma)
+    _check(mdp, 0.0)
     if horizon < 1:
         raise ValueError(f"`horizon` must be at least 1 step, got {horizon}")
     last = jnp.zeros_like(mdp.R[:, 0]) if final_value is None else final_value
@@ -348,12 +352,15 @@ def occupancy(mdp: TabularMDP, policy: jax.Array, gamma: Scalar, start: jax.Arra
       gamma: `[]` float in [0, 1].
       start: `[S]` probabilities of the first state; `mdp.start` by default.
 
+    Raises:
+      ValueError: as `validate` does, for what is concrete.
+
     >>> occupancy(_chain(), greedy(jnp.array([[0.0, 1.0]] * 3)), 0.5).tolist()
     [[0.0, 1.0], [0.0, 0.5], [0.0, 0.0]]
 
     Source: Puterman (1994), Markov Decision Processes, section 6.9.
     """
-    _check_gamma(gamma)
+    _check(mdp, gamma, policy)
     first = jnp.where(mdp.terminal, 0.0, mdp.start if start is None else start)
     visits = solve(_discounted_flow(mdp, policy, gamma).T, first)
     return jnp.where(mdp.terminal, 0.0, visits)[:, None] * policy
@@ -375,7 +382,7 @@ def linear_programme(
       weights: `[S]` positive weights w; 1 / S each by default.
 
     Raises:
-      ValueError: if `gamma` is not in [0, 1], or the programme has no optimum (a value without bound).
+      ValueError: as `validate` does, or if the programme has no optimum (a value without bound).
 
     >>> linear_programme(_chain(), 0.5)[0].tolist()
     [1.0, 2.0, 0.0]
@@ -385,7 +392,7 @@ def linear_programme(
     from scipy.optimize import linprog
     from scipy.sparse import csr_array
 
-    _check_gamma(gamma)
+    _check(mdp, gamma)
     P, R, terminal = (np.asarray(x) for x in (mdp.P, mdp.R, mdp.terminal))
     num_states, num_actions = R.shape
     states = np.flatnonzero(~terminal)
@@ -408,25 +415,28 @@ def linear_programme(
     return value, visits
 
 
-def validate(mdp: TabularMDP, gamma: Scalar = 0.99, tolerance: float = 1e-5) -> None:
+def validate(
+    mdp: TabularMDP, gamma: Scalar = 0.99, tolerance: float = 1e-5, policy: jax.Array | None = None
+) -> None:
     """Check on the host that `mdp` is a Markov decision process whose values at `gamma` are finite.
 
     Args:
       mdp: one concrete model.
       gamma: `[]` float.
       tolerance: by how much a row of probabilities may miss 1.
+      policy: `[S, A]` concrete probabilities, checked too; what it does in terminal states does not matter.
 
     Raises:
       ValueError: naming the row and the value: for shapes that do not fit, numbers that are not finite,
         negative probabilities, rows that do not sum to 1, terminal states that are left or pay, a `gamma`
-        outside [0, 1], or, with gamma = 1, a state from which no action leads to an end.
+        outside [0, 1], or, with gamma = 1, a state from which no action (of the policy) leads to an end.
 
     >>> validate(_chain(), 1.0)
     >>> validate(_chain().replace(R=jnp.full((3, 2), jnp.nan)))
     Traceback (most recent call last):
     ValueError: `mdp.R` must be finite, got nan for state 0, action 0
     """
-    _check_gamma(gamma)
+    check_unit_interval(gamma=gamma)
     P, R, terminal, start = (np.asarray(x) for x in (mdp.P, mdp.R, mdp.terminal, mdp.start))
     if R.ndim != 2 or P.shape != (*R.shape, R.shape[0]):
         raise ValueError(f"`mdp.P` must be [S, A, S] and `mdp.R` [S, A], got shapes {P.shape} and {R.shape}")
@@ -439,32 +449,38 @@ def validate(mdp: TabularMDP, gamma: Scalar = 0.99, tolerance: float = 1e-5) -> 
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
             labels = ("state", "action", "next state")
             where = ", ".join(f"{label} {i}" for label, i in zip(labels, at, strict=False))
-            raise ValueError(f"`mdp.{name}` must {rule}, got {values[at]:.6g} for {where}")
+            raise ValueError(f"`{name}` must {rule}, got {values[at]:.6g} for {where}")
 
-    for name, array in (("P", P), ("R", R), ("start", start)):
+    for name, array in (("mdp.P", P), ("mdp.R", R), ("mdp.start", start)):
         refuse(name, "be finite", ~np.isfinite(array), array)
-    refuse("P", "not be negative", P < 0, P)
-    refuse("start", "not be negative", start < 0, start)
+    refuse("mdp.P", "not be negative", P < 0, P)
+    refuse("mdp.start", "not be negative", start < 0, start)
     total = P.sum(axis=-1, dtype=np.float64)
-    refuse("P", "have rows that sum to 1", np.abs(total - 1) > tolerance, total)
+    refuse("mdp.P", "have rows that sum to 1", np.abs(total - 1) > tolerance, total)
     if abs(start.sum(dtype=np.float64) - 1) > tolerance:
         raise ValueError(f"`mdp.start` must sum to 1, got {start.sum():.6g}")
     stay = P[np.arange(len(P)), :, np.arange(len(P))]
     left = terminal[:, None] & (np.abs(stay - 1) > tolerance)
-    refuse("P", "keep a terminal state in itself with probability 1", left, stay)
-    refuse("R", "be 0 in a terminal state", terminal[:, None] & (R != 0), R)
+    refuse("mdp.P", "keep a terminal state in itself with probability 1", left, stay)
+    refuse("mdp.R", "be 0 in a terminal state", terminal[:, None] & (R != 0), R)
+    taken = np.ones(R.shape) if policy is None else np.asarray(policy)
+    if taken.shape != R.shape:
+        raise ValueError(f"`policy` must be [S, A] = {R.shape}, got shape {taken.shape}")
+    refuse("policy", "hold probabilities", ~terminal[:, None] & ~(taken >= 0), taken)
+    chosen = taken.sum(axis=-1, dtype=np.float64)
+    if policy is not None:
+        refuse("policy", "have rows that sum to 1", ~terminal & ~(np.abs(chosen - 1) <= tolerance), chosen)
     if float(gamma) == 1.0:
-        leads = (P > 0).any(axis=1)
-        ends = terminal.copy()
-        for _ in range(len(P)):
-            ends |= (leads & ends).any(axis=1)
+        leads = ((P > 0) & (taken > 0)[..., None]).any(axis=1)
+        ends, before = terminal.copy(), np.zeros_like(terminal)
+        while np.any(ends != before):
+            before, ends = ends, ends | (leads & ends).any(axis=1)
         if not ends.all():
             state = int(np.flatnonzero(~ends)[0])
-            kind = (
-                "is absorbing without being terminal"
-                if np.all(stay[state] == 1)
-                else "leads to no terminal state"
-            )
+            if np.all(stay[state] == 1):
+                kind = "is absorbing without being terminal"
+            else:
+                kind = "leads to no terminal state" + ("" if policy is None else " under `policy`")
             raise ValueError(
                 f"`gamma` must be less than 1 where an episode may never end, got 1.0 and state {state}, "
                 f"which {kind}"
@@ -493,9 +509,11 @@ def _iterate(backup, value, tolerance, max_iterations):
     return lax.while_loop(unfinished, body, (value, jnp.int32(0), jnp.float32(jnp.inf)))
 
 
-def _check_gamma(gamma: Any) -> None:
-    if not isinstance(gamma, Tracer) and not np.all((np.asarray(gamma) >= 0) & (np.asarray(gamma) <= 1)):
-        raise ValueError(f"`gamma` must be at least 0 and at most 1, got {gamma}")
+def _check(mdp: TabularMDP, gamma: Scalar, policy: jax.Array | None = None) -> None:
+    """Check on the host what is concrete of a model, a discount and a policy."""
+    check_unit_interval(gamma=gamma)
+    if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((mdp, policy))):
+        validate(mdp, 0.0 if isinstance(gamma, Tracer) else gamma, policy=policy)
 
 
 def _chain() -> TabularMDP:

@@ -12,12 +12,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import lax
+from jax.core import Tracer
 
 from envs.core import Environment, Params
 from envs.vector import VecEnv
 from jaxrl import ops
+from jaxrl.config import check_unit_interval
 from jaxrl.rollout import unroll
 from jaxrl.tabular import traces
 
@@ -100,12 +103,16 @@ def td(
       gamma: `[]` float in [0, 1].
       measure: `V [S] -> any`, evaluated after each step; nothing by default.
 
+    Raises:
+      ValueError: if a concrete `gamma` is not in [0, 1].
+
     >>> walk = Trajectory(jnp.array([0]), jnp.array([1.0]), jnp.array([1]), *jnp.zeros((2, 1), bool))
     >>> td(jnp.array([0.0, 2.0]), walk, 0.5, 0.5)[0].tolist()
     [1.0, 2.0]
 
     Source: Sutton and Barto (2018), equation 6.2.
     """
+    check_unit_interval(gamma=gamma)
 
     def update(value, step):
         error = _target(step, gamma, value[step.next_obs]) - value[step.obs]
@@ -138,8 +145,14 @@ def n_step_td(
       n: `[]` int, at least 1; 1 is TD(0), T or more is Monte Carlo.
       measure: as in `td`.
 
+    Raises:
+      ValueError: if a concrete `gamma` is not in [0, 1], or a concrete `n` is below 1.
+
     Source: Sutton and Barto (2018), section 7.1.
     """
+    check_unit_interval(gamma=gamma)
+    if not isinstance(n, Tracer) and not np.all(np.asarray(n) >= 1):
+        raise ValueError(f"`n` must be at least 1, got {n}; 1 is TD(0)")
     rewards, discount, last_obs = _segments(trajectory, gamma, n)
 
     def update(value, step):
@@ -174,8 +187,12 @@ def monte_carlo(
       first_visit: whether only the first visit of a state in each episode counts.
       measure: as in `td`.
 
+    Raises:
+      ValueError: if a concrete `gamma` is not in [0, 1].
+
     Source: Sutton and Barto (2018), sections 5.1 (first and every visit) and 6.1 (constant step size).
     """
+    check_unit_interval(gamma=gamma)
     rewards, discount, last_obs = _segments(trajectory, gamma, trajectory.obs.shape[0])
 
     def update(carry, step):
@@ -222,11 +239,13 @@ def td_lambda(
       measure: as in `td`; offline, nothing moves before the end.
 
     Raises:
-      ValueError: for an unknown kind of trace, or dutch ones offline.
+      ValueError: for an unknown kind of trace, or dutch ones offline, or if a concrete `gamma` or `lambda_`
+        is not in [0, 1].
 
     Source: Sutton and Barto (2018), sections 12.2 and 12.5; van Seijen et al. (2016), "True online
     temporal-difference learning", https://arxiv.org/abs/1512.04087, algorithm 1.
     """
+    check_unit_interval(gamma=gamma, lambda_=lambda_)
     if trace not in traces.KINDS:
         raise ValueError(f"`trace` must be one of {', '.join(map(repr, traces.KINDS))}, got {trace!r}")
     if offline and trace == "dutch":
@@ -268,8 +287,12 @@ def lambda_return(
       gamma: `[]` float in [0, 1].
       lambda_: `[]` float in [0, 1]; 1 is Monte Carlo.
 
+    Raises:
+      ValueError: if a concrete `gamma` or `lambda_` is not in [0, 1].
+
     Source: Sutton and Barto (2018), equation 12.4, for several episodes at a time.
     """
+    check_unit_interval(gamma=gamma, lambda_=lambda_)
     target = ops.lambda_returns(
         trajectory.reward,
         value[trajectory.next_obs],

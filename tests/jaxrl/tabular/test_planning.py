@@ -63,7 +63,7 @@ def test_all_solvers_agree_on_a_thousand_models(mdps, discounts):
 
 @functools.cache
 def model(id):
-    return jax.jit(lambda: extract(*envs.make(id)))()
+    return extract(*envs.make(id))
 
 
 EXACT = [id for id in envs.names("native") if hasattr(envs.make(id)[0], "outcomes")]
@@ -228,7 +228,9 @@ def test_validate_names_row_and_value(mdp, gamma, message):
         (lambda mdp: planning.soft_value_iteration(mdp, 0.9, 0.0), "`temperature` must be greater than 0"),
         (
             lambda mdp: planning.linear_programme(
-                mdp.replace(P=mdp.P.at[0].set(mdp.P[0, 0]), R=mdp.R + 1), 1.0
+                # Staying for ever pays for ever.
+                mdp.replace(R=mdp.R.at[0, 0].set(1.0)),
+                1.0,
             ),
             "`mdp` must have a finite optimum",
         ),
@@ -237,6 +239,39 @@ def test_validate_names_row_and_value(mdp, gamma, message):
 def test_refuses_what_makes_no_sense(call, message):
     with pytest.raises(ValueError, match=message):
         call(planning._chain())
+
+
+@pytest.mark.parametrize(
+    ("solve", "message"),
+    [
+        (lambda mdp: planning.value_iteration(mdp, 0.9), "sum to 1, got 0.9 for state 1, action 0"),
+        (lambda mdp: planning.policy_iteration(mdp, 0.9), "sum to 1, got 0.9 for state 1, action 0"),
+        (lambda mdp: planning.evaluate(mdp, planning.uniform_policy(mdp), 0.9), "got 0.9 for state 1"),
+        (lambda mdp: planning.backward_induction(mdp, 3), "sum to 1, got 0.9 for state 1, action 0"),
+        (lambda mdp: jax.jit(lambda g: planning.value_iteration(mdp, g))(0.9), "got 0.9 for state 1"),
+    ],
+)
+def test_solvers_validate_what_is_concrete(solve, message):
+    with pytest.raises(ValueError, match=message):
+        solve(broken(P=lambda P: P.at[1, 0, 1].set(0.9)))
+
+
+@pytest.mark.parametrize(
+    ("policy", "gamma", "message"),
+    [
+        ([[1, 0], [0.5, 0.4], [0, 0]], 0.9, "`policy` must have rows that sum to 1, got 0.9 for state 1"),
+        ([[1, 0], [-0.5, 1.5], [0, 0]], 0.9, "probabilities, got -0.5 for state 1, action 0"),
+        ([[1, 0], [0, 1]], 0.9, r"`policy` must be \[S, A\] = \(3, 2\), got shape \(2, 2\)"),
+        ([[1, 0], [0, 1], [0, 0]], 1.0, "1.0 and state 0, which leads to no terminal state under `policy`"),
+    ],
+)
+def test_policies_are_validated(policy, gamma, message):
+    mdp, policy = planning._chain(), jnp.asarray(policy, jnp.float32)
+    for solve in (planning.evaluate, planning.evaluate_iteratively):
+        with pytest.raises(ValueError, match=message):
+            solve(mdp, policy, gamma)
+    with pytest.raises(ValueError, match=message):
+        planning.occupancy(mdp, policy, gamma)
 
 
 def test_no_second_compile_for_other_models_rewards_and_discounts(mdps):

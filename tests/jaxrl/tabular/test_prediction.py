@@ -210,12 +210,23 @@ def test_measurements_follow_every_step():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("method", "options", "message"),
     [
-        ({"trace": "accumulate"}, "`trace` must be one of .* got 'accumulate'"),
-        ({"trace": "dutch", "offline": True}, "`trace` must be 'accumulating' or 'replacing' offline"),
+        (prediction.td_lambda, {"trace": "accumulate"}, "`trace` must be one of .* got 'accumulate'"),
+        (
+            prediction.td_lambda,
+            {"trace": "dutch", "offline": True},
+            "`trace` must be .* offline, got 'dutch'",
+        ),
+        (prediction.td_lambda, {"lambda_": 1.1}, "`lambda_` must be at least 0 and at most 1, got 1.1"),
+        (prediction.lambda_return, {"lambda_": -0.1}, "`lambda_` must be .*, got -0.1"),
+        (prediction.td, {"gamma": 1.5}, "`gamma` must be at least 0 and at most 1, got 1.5"),
+        (prediction.monte_carlo, {"gamma": float("nan")}, "`gamma` must be .* got nan"),
+        (prediction.n_step_td, {"n": 0}, "`n` must be at least 1, got 0"),
     ],
 )
-def test_refuses_what_makes_no_sense(options, message):
+def test_refuses_what_makes_no_sense(method, options, message):
+    needed = {"lambda_": 0.5} if method in (prediction.td_lambda, prediction.lambda_return) else {}
+    arguments = {"learning_rate": 0.1, "gamma": 0.9, **needed, **options}
     with pytest.raises(ValueError, match=message):
-        run(prediction.td_lambda, stream(0), 0.1, 0.9, 0.5, **options)
+        run(method, stream(0), **arguments)
