@@ -476,10 +476,11 @@ def validate(
         while np.any(ends != before):
             before, ends = ends, ends | (leads & ends).any(axis=1)
         if not ends.all():
-            state = int(np.flatnonzero(~ends)[0])
-            if np.all(stay[state] == 1):
-                kind = "is absorbing without being terminal"
+            absorbing = ~ends & np.all(stay == 1, axis=1)
+            if absorbing.any():
+                state, kind = np.flatnonzero(absorbing)[0], "is absorbing without being terminal"
             else:
+                state = np.flatnonzero(~ends)[0]
                 kind = "leads to no terminal state" + ("" if policy is None else " under `policy`")
             raise ValueError(
                 f"`gamma` must be less than 1 where an episode may never end, got 1.0 and state {state}, "

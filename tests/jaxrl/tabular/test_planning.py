@@ -202,14 +202,14 @@ def broken(**changes):
         (broken(P=lambda P: P.at[2, 0].set(P[0, 0])), 0.9, "keep a terminal state .* got 0 for state 2"),
         (broken(start=lambda x: 0.5 * x), 0.9, "`mdp.start` must sum to 1, got 0.5"),
         (
-            broken(P=lambda P: P.at[1].set(P[1, :1])),
+            broken(P=lambda P: P.at[1].set(P[0])),
             1.0,
             "`gamma` must be less than 1 .* got 1.0 and state 0, which leads to no terminal state",
         ),
         (
-            broken(P=lambda P: P.at[0].set(P[0, :1])),
+            broken(P=lambda P: P.at[1].set(P[1, :1])),
             1.0,
-            "state 0, which is absorbing without being terminal",
+            "got 1.0 and state 1, which is absorbing without being terminal",
         ),
         (broken(P=lambda P: P[:2]), 0.9, r"`mdp.P` must be \[S, A, S\]"),
     ],
