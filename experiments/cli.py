@@ -1,4 +1,4 @@
-"""The command `jaxrl`: list, train, sweep, run, resume, table, plot, eval, record.
+"""The command `jaxrl`: list, train, sweep, run, resume, table, plot, eval, record, figures.
 
 What the user got wrong is one line on stderr and exit code 2. jax is imported by the commands that
 need it, after `experiments.startup.prepare_jax`, so `jaxrl --help` answers at once.
@@ -307,6 +307,31 @@ def record(
     return 0
 
 
+def figures(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME...")],
+    *,
+    output: Folder = Path("runs/figures"),
+    quick: Flag = False,
+) -> int:
+    """Compute and draw figures of textbooks and papers anew, each as NAME.png.
+
+    Args:
+        names: Figures; without any, what there is.
+        output: Where to.
+        quick: Choose sizes that only show that it works.
+    """
+    from experiments import figures
+
+    known = figures.names()
+    if not names:
+        raise UsageError(f"give at least one NAME: {', '.join(known)}")
+    for name in names:
+        figures.check(name)
+    for name in names:
+        print(figures.draw(name, output, quick), flush=True)
+    return 0
+
+
 _COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_,
     "run": run_,
@@ -315,6 +340,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "plot": plot,
     "eval": eval_,
     "record": record,
+    "figures": figures,
 }
 
 

@@ -81,7 +81,7 @@ def learning_curves(results: Sequence[Result], path: Path) -> Path:
             axis.legend(handlelength=2.2, **place)
         for axis in axes[len(worlds) :]:
             axis.set_visible(False)
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def hyperparameters(result: Result, path: Path) -> Path:
@@ -109,7 +109,7 @@ def hyperparameters(result: Result, path: Path) -> Path:
             for axis, name in zip(figure.subplots(1, len(grid), squeeze=False)[0], grid, strict=True):
                 _marginal(axis, result, name)
         figure.suptitle(f"{result.spec.algorithm} on {result.spec.env}", x=0.02, ha="left", fontweight="bold")
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def _curves(results: Sequence[Result]) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -226,8 +226,16 @@ def _heat_map(figure: Any, result: Result) -> None:
     bar.outline.set_visible(False)
 
 
-def _save(figure: Any, path: Path) -> Path:
+def save(figure: Any, path: Path) -> Path:
+    """Write a matplotlib figure as the PNG `path`, whole or not at all, and return it.
+
+    Raises:
+      StoreError: if the file cannot be written.
+    """
+    import matplotlib
+
     path = Path(path)
     make_folder(path.parent)
-    write_atomic(path, lambda file: figure.savefig(file, format="png", facecolor="white"))
+    with matplotlib.rc_context(STYLE):
+        write_atomic(path, lambda file: figure.savefig(file, format="png", facecolor="white"))
     return path

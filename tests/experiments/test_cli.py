@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -116,7 +117,7 @@ def test_help_answers_without_jax():
     done = process("--help")
     assert done.returncode == 0
     assert time.perf_counter() - start < 3.0
-    for command in ("list", "train", "sweep", "run", "resume", "table", "plot", "eval", "record"):
+    for command in ("list", "train", "sweep", "run", "resume", "table", "plot", "eval", "record", "figures"):
         assert command in done.stdout
 
 
@@ -176,15 +177,25 @@ def test_help_explains_every_option_and_every_hyperparameter(capsys, command):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "sweep", "list", "run", "resume", "table", "plot", "eval", "record"]
+    "command", ["train", "sweep", "list", "run", "resume", "table", "plot", "eval", "record", "figures"]
 )
 def test_every_command_has_help(capsys, command):
     code, text, err = jaxrl(capsys, command, "--help")
     assert (code, err) == (0, "")
     assert f"usage: jaxrl {command}" in text
-    assert "--runs" in text
+    assert ("--output" if command == "figures" else "--runs") in text
     described = text.split("usage:", 1)[1].splitlines()[2]
     assert described.strip()
+
+
+def test_figures_are_modules_of_a_package(capsys, monkeypatch):
+    from experiments.figures import bandits
+
+    monkeypatch.setattr(bandits, "draw", lambda path, quick: (path, quick))
+    code, out, _ = jaxrl(capsys, "figures", "bandits", "--output", "here", "--quick")
+    assert (code, out) == (0, f"{(Path('here/bandits.png'), True)}\n")
+    assert "bandits" in refused(capsys, "figures")
+    assert refused(capsys, "figures", "bandit") == "unknown figure 'bandit'; did you mean 'bandits'?"
 
 
 def test_list_shows_algorithms_environments_and_runs(capsys, runs, finished):
