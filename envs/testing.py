@@ -38,6 +38,8 @@ LAWS = {
     "one end": "`terminated` and `truncated` are never both true",
     "time limit": "an episode ends at `time_limit(params)` steps at the latest and is not truncated before",
     "no reset": "`step` never starts a new episode",
+    "current": "`Step.obs` shows the state that `step` returns, not the one before",
+    "params used": "`reset` or `step` depends on the floating-point parameters that it is given",
     "action mask": "`action_mask` is `[A]` bool and allows some action",
     "outcomes": "`outcomes`, `state_index` and `start_distribution` agree with what happens",
     "ascii": "`ascii` returns text",
@@ -47,6 +49,11 @@ LAWS = {
 SHORT_LIMIT = 3
 # Largest accepted |observed - expected| / standard deviation of a count: one chance in 10 million each.
 MAX_DEVIATION = 5.3
+# Kolmogorov-Smirnov statistics, times sqrt(n m / (n + m)): of samples that may be of one distribution, and of
+# two that are not (chances of 7e-4 and 3e-8 for samples of one). Fewer ends than `MIN_ENDS` tell nothing.
+MAX_ALIKE = 2.0
+MIN_UNLIKE = 3.0
+MIN_ENDS = 64
 
 
 class ConformanceError(AssertionError):
@@ -87,7 +94,9 @@ def check_env(
 
     Laws about optional members (`time_limit`, `action_mask`, `outcomes`, `ascii`, `frame`) are checked if the
     environment has these, "keys" unless its states hold keys. Takes one compile of reset and step, and
-    `num_envs * num_steps` steps up to four times over.
+    `num_envs * num_steps` steps about five times over.
+
+    An environment whose time limit is an end of its own says so: `limit_terminates = True`.
 
     Args:
       env: the environment.
@@ -149,6 +158,8 @@ def check_env(
             _check_limit_only_truncates(env, played, others)
             _check_past_the_end(env, run(env, short, restart=False))
         checked.append("time limit")
+    _check_current(env, params, played, seed)
+    _check_params_used(env, params, played, run)
     for law, member, check in (
         ("action mask", "action_mask", _check_mask),
         ("outcomes", "outcomes", _check_outcomes),
@@ -537,6 +548,105 @@ def _check_no_reset(env: Environment, played: Transition) -> None:
         back &= bool(((after[done] == constant) | ~tells).all())
     if told_apart and back:
         raise ConformanceError(env.id, "no reset", "every state after an episode's end is a first state")
+    # Without such numbers: last states are distributed as first ones are, and others are not.
+    if min(done.sum(), first.sum(), (~done).sum()) < MIN_ENDS:
+        return
+    ends = _unlikeness(_select(played.before, first), _select(played.after, done))
+    others = _unlikeness(_select(played.before, first), _select(played.after, ~done))
+    if ends < MAX_ALIKE and others > MIN_UNLIKE:
+        seen = "states after an episode's end are distributed as first states are, others are not"
+        raise ConformanceError(env.id, "no reset", seen)
+
+
+def _select(tree: Any, rows: np.ndarray) -> Any:
+    return jax.tree.map(lambda x: x[rows], tree)
+
+
+def _unlikeness(a: Any, b: Any) -> float:
+    """Return the largest two-sample Kolmogorov-Smirnov statistic of all numbers of `a [N]` and `b [M]`."""
+    worst = 0.0
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        scale = np.sqrt(len(x) * len(y) / (len(x) + len(y)))
+        for u, v in zip(x.reshape(len(x), -1).T, y.reshape(len(y), -1).T, strict=True):
+            u, v = np.sort(u), np.sort(v)
+            values = np.concatenate([u, v])
+            below = (np.searchsorted(z, values, side="right") / len(z) for z in (u, v))
+            worst = max(worst, scale * float(np.abs(np.subtract(*below)).max()))
+    return worst
+
+
+def _unequal(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (x != y) & ((x == x) | (y == y))
+
+
+def _check_current(env: Environment, params: Params, played: Transition, seed: int) -> None:
+    """Check that `Step.obs` is not the observation of the state before.
+
+    That one is always the first observation in the first step, not always later, and depends on neither the
+    action nor the key of the step; a right environment could do two of these, such as one that waits.
+    """
+
+    def changes(rows: np.ndarray) -> bool:
+        shown = zip(jax.tree.leaves(played.first_obs), jax.tree.leaves(played.step.obs), strict=True)
+        return any(_unequal(x[starts][rows], y[rows]).any() for x, y in shown)
+
+    done, first = _done(played), played.first
+    step = np.arange(len(first))[:, None]
+    starts = (np.maximum.accumulate(np.where(first, step, 0), axis=0), np.arange(first.shape[1]))
+    if changes(first) or not changes(~first) or done.all():
+        return
+    types, _ = jax.eval_shape(env.reset, _abstract_key(), params)
+
+    def other_obs(key, state, params):
+        key_action, key_step = jax.random.split(key)
+        action, _ = _random_action(env, key_action, state, params)
+        return env.step(key_step, state, action, params)[1].obs
+
+    def flat(x: np.ndarray, kind: Any) -> jax.Array:
+        rows = jnp.asarray(x.reshape((-1, *x.shape[2:])))
+        return jax.random.wrap_key_data(rows) if _is_key(kind) else rows
+
+    states = jax.tree.map(flat, played.before, types)
+    keys = jax.random.split(jax.random.key(seed + 1), first.size)
+    others = jax.jit(jax.vmap(other_obs, in_axes=(0, 0, None)))(keys, states, params)
+    others = jax.tree.map(lambda x, y: np.asarray(x).reshape(y.shape), others, played.step.obs)
+    if _difference(others, played.step.obs) is None:
+        seen = "in the first step it is the first observation, and later no action and no key changes it"
+        raise ConformanceError(env.id, "current", seen)
+
+
+def _check_params_used(
+    env: Environment, params: Params, played: Transition, run: Callable[[Environment, Params], Transition]
+) -> None:
+    """Check that another value of some floating-point parameter changes what `reset` or `step` returns.
+
+    Actions that differ count for nothing, for the action space may depend on a parameter.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    floats = [i for i, x in enumerate(leaves) if np.issubdtype(x.dtype, np.floating) and np.size(x)]
+    for i in floats:
+        value = np.nan_to_num(np.asarray(leaves[i]))
+        for changed in (value * 3 + 1, value / 3 - 1):
+            changed = jnp.asarray(changed, leaves[i].dtype)
+            other = run(env, structure.unflatten([*leaves[:i], changed, *leaves[i + 1 :]]))
+            if _differ(played.first_obs, other.first_obs)[0].any():
+                return
+            same = ~(_differ(played.before, other.before) | _differ(played.action, other.action))
+            if (~same[0] & ~_differ(played.action, other.action)[0]).any():
+                return
+            if (_differ((played.after, played.step), (other.after, other.step)) & same).any():
+                return
+    if floats:
+        names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        seen = f"other values of {', '.join(names[i] for i in floats)} change nothing"
+        raise ConformanceError(env.id, "params used", seen)
+
+
+def _differ(a: Any, b: Any) -> np.ndarray:
+    """Return where two pytrees of `[T, B, ...]` differ, `[T, B]`."""
+    unequal = [_unequal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+    flat = [x.reshape((*x.shape[:2], -1)).any(axis=-1) for x in unequal]
+    return np.any(flat, axis=0) if flat else np.zeros((), bool)
 
 
 def _lengths(first: np.ndarray) -> np.ndarray:

@@ -437,6 +437,66 @@ class ResetsItselfAtTheLimit(Walk):
         return jax.tree.map(lambda a, b: jnp.where(out.truncated, a, b), start, after), out
 
 
+@struct.dataclass
+class Place:
+    x: jax.Array
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Walk to beyond 1 from a random start; no clock, no time limit."""
+
+    id: str = "Drift-v0"
+
+    def default_params(self):
+        return DriftParams(speed=jnp.float32(0.1))
+
+    def observation_space(self, params):
+        return Box(-jnp.inf, jnp.inf, (1,))
+
+    def action_space(self, params):
+        return Box(-2.0, 2.0, ())
+
+    def reset(self, key, params):
+        state = Place(x=jax.random.uniform(key, minval=-0.1, maxval=0.1))
+        return state, state.x[None]
+
+    def step(self, key, state, action, params):
+        x = state.x + params.speed * (1 + action)
+        return Place(x=x), Step(x[None], jnp.float32(1.0), jnp.abs(x) > 1, jnp.bool_(False))
+
+
+@struct.dataclass
+class DriftParams:
+    speed: jax.Array
+
+
+@breaks("no reset")
+@dataclass(frozen=True)
+class ResetsItselfWithoutClock(Drift):
+    """The start is random, so that no number of a first state is always the same."""
+
+    def step(self, key, state, action, params):
+        after, out = super().step(key, state, action, params)
+        start, _ = self.reset(key, params)
+        return jax.tree.map(lambda a, b: jnp.where(out.terminated, a, b), start, after), out
+
+
+@breaks("current")
+@dataclass(frozen=True)
+class ShowsTheStateBefore(Drift):
+    def step(self, key, state, action, params):
+        after, out = super().step(key, state, action, params)
+        return after, out.replace(obs=state.x[None])
+
+
+@breaks("params used")
+@dataclass(frozen=True)
+class ParametersBakedIn(Drift):
+    def step(self, key, state, action, params):
+        return super().step(key, state, action, self.default_params())
+
+
 @breaks("action mask")
 @dataclass(frozen=True)
 class MaskForbidsAll(Walk):
@@ -558,6 +618,24 @@ class OnePull:
 def test_environment_without_options_passes():
     optional = {"time limit", "action mask", "outcomes", "ascii", "frame"}
     assert set(check(OnePull())) == set(LAWS) - optional - {"keys"}
+
+
+class Waits(Drift):
+    """Shows nothing new in the first step, as a stale one does, but what it shows is the state it returns."""
+
+    def reset(self, key, params):
+        _, obs = super().reset(key, params)
+        return {"x": obs[0], "t": jnp.int32(0)}, obs
+
+    def step(self, key, state, action, params):
+        after, out = super().step(key, Place(x=state["x"]), action, params)
+        x = jnp.where(state["t"] > 0, after.x, state["x"])
+        return {"x": x, "t": state["t"] + 1}, out.replace(obs=x[None], terminated=jnp.abs(x) > 1)
+
+
+@pytest.mark.parametrize("environment", [Drift, Waits])
+def test_right_environment_without_time_limit_passes(environment):
+    assert {"no reset", "current", "params used"} <= set(check(environment()))
 
 
 def test_given_parameters_are_used():
