@@ -13,9 +13,15 @@ from envs.spaces import Box, Discrete
 
 @struct.dataclass
 class MemoryChainParams:
-    """`length`, `[]` int32: for how many steps the bits have to be remembered; at least 1."""
+    """What may be mapped over.
+
+    Attributes:
+      length: `[]` int32, for how many steps the bits have to be remembered; at least 1.
+      in_use: `[]` int32, how many of the bits there are; the others are never shown and never asked for.
+    """
 
     length: jax.Array
+    in_use: jax.Array
 
 
 @struct.dataclass
@@ -34,8 +40,9 @@ class MemoryChain:
     The observation is `[2 + num_bits]` float32: the share of the time that is left, the number of the bit
     that is asked for (at the end only), and the bits as -1 and 1 (at the beginning only; as in bsuite, also
     after the first step). Actions before the last have no effect; after `length` + 1 steps the episode
-    terminates. The length is a parameter (10 by default), so lengths can be mapped over. Without memory the
-    expected return is 0. Metric: `regret`, 2 for a wrong answer.
+    terminates. The length is a parameter (10 by default), and so is how many of the bits are in use (all by
+    default), so both can be mapped over. Without memory the expected return is 0. Metric: `regret`, 2 for a
+    wrong answer.
 
     Args:
       num_bits: how many bits.
@@ -59,8 +66,8 @@ class MemoryChain:
             raise ValueError(f"`num_bits` must be at least 1, got {self.num_bits}")
 
     def default_params(self) -> MemoryChainParams:
-        """Return a length of 10 steps."""
-        return MemoryChainParams(length=jnp.int32(10))
+        """Return a length of 10 steps, with all bits in use."""
+        return MemoryChainParams(length=jnp.int32(10), in_use=jnp.int32(self.num_bits))
 
     def time_limit(self, params: MemoryChainParams) -> jax.Array:
         """Return length + 1, the steps of every episode."""
@@ -80,7 +87,7 @@ class MemoryChain:
         key_bits, key_query = jax.random.split(key)
         state = MemoryChainState(
             bits=jax.random.bernoulli(key_bits, shape=(self.num_bits,)).astype(jnp.int32),
-            query=jax.random.randint(key_query, (), 0, self.num_bits, jnp.int32),
+            query=jax.random.randint(key_query, (), 0, params.in_use, jnp.int32),
             t=jnp.int32(0),
         )
         return state, self._observe(state, params)
@@ -100,7 +107,7 @@ class MemoryChain:
 
     def ascii(self, state: MemoryChainState, params: MemoryChainParams) -> str:
         """Return bits, query and clock as text."""
-        bits = "".join(map(str, np.asarray(state.bits)))
+        bits = "".join(map(str, np.asarray(state.bits[: int(params.in_use)])))
         return f"bits {bits}, asked for {int(state.query)}, step {int(state.t)} of {int(params.length) + 1}"
 
     def frame(self, state: MemoryChainState, params: MemoryChainParams) -> np.ndarray:
@@ -120,5 +127,6 @@ class MemoryChain:
     def _observe(self, state: MemoryChainState, params: MemoryChainParams) -> jax.Array:
         left = jnp.maximum(1 - state.t / params.length, 0.0)
         query = jnp.where(state.t == params.length - 1, state.query, 0)
-        bits = jnp.where(state.t == 0, 2 * state.bits - 1, 0)
+        shown = (state.t == 0) & (jnp.arange(self.num_bits) < params.in_use)
+        bits = jnp.where(shown, 2 * state.bits - 1, 0)
         return jnp.concatenate([jnp.stack([left, query.astype(jnp.float32)]), bits.astype(jnp.float32)])
