@@ -201,9 +201,9 @@ def to_gymnasium(space: Space) -> Any:
 
     match space:
         case Discrete():
-            return gym_spaces.Discrete(space.n)
+            return gym_spaces.Discrete(space.n, dtype=np.dtype(space.dtype).type)
         case MultiDiscrete():
-            return gym_spaces.MultiDiscrete(list(space.nvec))
+            return gym_spaces.MultiDiscrete(list(space.nvec), dtype=np.dtype(space.dtype).type)
         case Box():
             low, high = space.bounds()
             return gym_spaces.Box(low, high, space.shape, np.dtype(space.dtype).type)
