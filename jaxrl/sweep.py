@@ -122,6 +122,8 @@ def sweep(
         totals = jax.vmap(lambda config: jnp.asarray(make(env, params, config).total_steps))(configs)
         algorithm = algorithm._replace(total_steps=totals.min())
     check_total_steps(algorithm, num_steps)
+    # In the program the parameters are traced, so what an environment refuses would not be seen.
+    jax.eval_shape(algorithm.init, keys[0])
     where, where_params = (env, params) if eval_env is None else eval_env
     program = partial(
         _program,

@@ -42,39 +42,42 @@ def regret_metrics(expected: jax.Array, arm: jax.Array) -> dict[str, jax.Array]:
     return {"regret": best - chosen, "optimal": (chosen == best).astype(jnp.float32)}
 
 
-def check_probabilities(name: str, values: Any) -> None:
-    """Check that concrete probabilities lie in [0, 1]; tracers pass.
+def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Check that values have a shape and, unless they are tracers, lie in [0, 1].
 
     Raises:
-      ValueError: naming the first entry that does not, and its value.
+      ValueError: naming both shapes, or the first entry that does not and its value.
 
-    >>> check_probabilities("probabilities", [0.2, 1.2])
+    >>> check_probabilities("probabilities", [0.2, 1.2], (2,))
     Traceback (most recent call last):
     ...
     ValueError: `probabilities` must lie in [0, 1], got 1.2 at index 1
     """
-    _check(name, values, lambda x: (x >= 0) & (x <= 1), "lie in [0, 1]")
+    _check(name, values, shape, lambda x: (x >= 0) & (x <= 1), "lie in [0, 1]")
 
 
-def check_finite(name: str, values: Any) -> None:
-    """Check that concrete values are finite; tracers pass.
-
-    Raises:
-      ValueError: naming the first entry that is not, and its value.
-    """
-    _check(name, values, np.isfinite, "be finite")
-
-
-def check_positive(name: str, values: Any) -> None:
-    """Check that concrete values are positive and finite; tracers pass.
+def check_finite(name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Check that values have a shape and, unless they are tracers, are finite.
 
     Raises:
-      ValueError: naming the first entry that is not, and its value.
+      ValueError: naming both shapes, or the first entry that is not and its value.
     """
-    _check(name, values, lambda x: (x > 0) & np.isfinite(x), "be positive and finite")
+    _check(name, values, shape, np.isfinite, "be finite")
 
 
-def _check(name: str, values: Any, good: Any, rule: str) -> None:
+def check_positive(name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Check that values have a shape and, unless they are tracers, are positive and finite.
+
+    Raises:
+      ValueError: naming both shapes, or the first entry that is not and its value.
+    """
+    _check(name, values, shape, lambda x: (x > 0) & np.isfinite(x), "be positive and finite")
+
+
+def _check(name: str, values: Any, shape: tuple[int, ...], good: Any, rule: str) -> None:
+    if np.shape(values) != shape:
+        # An index beyond the last arm would silently mean the last.
+        raise ValueError(f"`{name}` must have shape {shape}, as the environment does, got {np.shape(values)}")
     if isinstance(values, jax.core.Tracer):
         return
     values = np.asarray(values)

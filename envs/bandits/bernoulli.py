@@ -45,7 +45,7 @@ class BernoulliBandit:
       num_arms: the number of arms; their default probabilities are evenly spaced from 0.1 to 0.9.
 
     Raises:
-      ValueError: if there is no arm, or a probability lies outside [0, 1].
+      ValueError: if there is no arm, there is not one probability for each, or one lies outside [0, 1].
 
     >>> env = BernoulliBandit(num_arms=3)
     >>> params = env.default_params().replace(probabilities=jnp.array([0.05, 0.08, 0.12]))
@@ -101,7 +101,7 @@ class BernoulliBandit:
 
     def reset(self, key: jax.Array, params: BanditParams) -> tuple[BanditState, jax.Array]:
         """Return the first state and the constant observation; ignores `key`."""
-        check_probabilities("probabilities", params.probabilities)
+        check_probabilities("probabilities", params.probabilities, (self.num_arms,))
         return no_pull(), jnp.int32(0)
 
     def step(

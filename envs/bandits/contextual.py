@@ -115,8 +115,9 @@ class ContextualBandit:
         self, key: jax.Array, params: ContextualBanditParams
     ) -> tuple[ContextualBanditState, jax.Array]:
         """Return the first visitor."""
-        for name in ("weights", "biases", "interactions"):
-            check_finite(name, getattr(params, name))
+        check_finite("weights", params.weights, (self.num_arms, self.num_features))
+        check_finite("biases", params.biases, (self.num_arms,))
+        check_finite("interactions", params.interactions, (self.num_arms,))
         context = jax.random.normal(key, (self.num_features,))
         return ContextualBanditState(pull=no_pull(), context=context), context
 

@@ -105,9 +105,11 @@ class DriftingBandit:
 
     def reset(self, key: jax.Array, params: DriftingBanditParams) -> tuple[DriftingBanditState, jax.Array]:
         """Return the first state and the constant observation; ignores `key`."""
-        check_finite("means", params.means)
-        check_positive("scale", params.scale)
-        check_probabilities("switch_probability", params.switch_probability)
+        check_finite("means", params.means, (self.num_arms,))
+        check_positive("scale", params.scale, ())
+        check_finite("drift", params.drift, ())
+        check_finite("spread", params.spread, ())
+        check_probabilities("switch_probability", params.switch_probability, ())
         return DriftingBanditState(pull=no_pull(), means=params.means), jnp.int32(0)
 
     def step(

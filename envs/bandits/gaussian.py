@@ -90,8 +90,8 @@ class GaussianBandit:
 
     def reset(self, key: jax.Array, params: GaussianBanditParams) -> tuple[Pull, jax.Array]:
         """Return the first state and the constant observation; ignores `key`."""
-        check_finite("means", params.means)
-        check_positive("scales", params.scales)
+        check_finite("means", params.means, (self.num_arms,))
+        check_positive("scales", params.scales, (self.num_arms,))
         return no_pull(), jnp.int32(0)
 
     def step(

@@ -109,8 +109,8 @@ class SlateBandit:
 
     def reset(self, key: jax.Array, params: SlateBanditParams) -> tuple[SlateBanditState, jax.Array]:
         """Return the first state, no click yet; ignores `key`."""
-        check_probabilities("attraction", params.attraction)
-        check_probabilities("examination", params.examination)
+        check_probabilities("attraction", params.attraction, (self.num_items,))
+        check_probabilities("examination", params.examination, (self.num_slots,))
         clicks = jnp.zeros(self.num_slots, jnp.float32)
         return SlateBanditState(
             t=jnp.int32(0), slate=jnp.full(self.num_slots, -1, jnp.int32), clicks=clicks

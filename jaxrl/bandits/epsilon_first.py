@@ -3,15 +3,14 @@
 Source: Vermorel and Mohri (2005), "Multi-armed bandit algorithms and empirical evaluation".
 """
 
-import jax
+import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Environment, Params
 from jaxrl.algorithm import Algorithm
-from jaxrl.bandits import estimates
-from jaxrl.bandits.learner import Learner, algorithm, number_of_arms
+from jaxrl.bandits.epsilon_greedy import explorer
+from jaxrl.bandits.learner import algorithm, number_of_arms
 from jaxrl.config import static, traced, validate
-from jaxrl.explore import selection
 
 
 @struct.dataclass
@@ -35,18 +34,8 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     validate(config)
     num_arms = number_of_arms(env, params)
 
-    def select(beliefs, x, noise, n):
-        explore = n < config.epsilon * config.total_steps
-        return selection.any_of(explore | selection.best_actions(values(beliefs, x)), noise)
+    def epsilon(n):
+        return jnp.where(n < config.epsilon * config.total_steps, 1.0, 0.0)
 
-    def values(beliefs, x):
-        return estimates.means(beliefs)
-
-    learner = Learner(
-        init=lambda key: estimates.init(num_arms),
-        draw=lambda key, num: jax.random.uniform(key, (num, num_arms)),
-        select=select,
-        update=lambda beliefs, x, arm, reward, n: estimates.update(beliefs, arm, reward, n),
-        values=values,
-    )
+    learner = explorer(num_arms, epsilon)
     return algorithm(env, params, learner, config.num_steps)

@@ -7,6 +7,8 @@ are not known.
 Source: Sutton and Barto (2018), sections 2.2 to 2.6; Auer et al. (2002), figure 3, for the decay.
 """
 
+from collections.abc import Callable
+
 import jax
 from flax import struct
 
@@ -48,26 +50,45 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     """
     validate(config)
     num_arms = number_of_arms(env, params)
-    epsilon = schedules.make(config.schedule, config.epsilon_start, config.epsilon_end, config.decay_steps)
+    learner = explorer(
+        num_arms,
+        schedules.make(config.schedule, config.epsilon_start, config.epsilon_end, config.decay_steps),
+        initial_value=config.initial_value,
+        discount=config.discount,
+        window=config.window,
+    )
+    return algorithm(env, params, learner, config.num_steps)
 
-    def draw(key, num):
-        return jax.random.uniform(key, (num, num_arms + 1))
+
+def explorer(
+    num_arms: int,
+    epsilon: Callable[[jax.Array], jax.Array],
+    *,
+    initial_value: float | jax.Array = 0.0,
+    discount: float | jax.Array = 1.0,
+    window: int = 0,
+) -> Learner:
+    """Return the policy that pulls any arm with probability `epsilon(n)`, else one of the highest mean.
+
+    Args:
+      num_arms: A.
+      epsilon: of the number of pulls so far, `[]` int32; a schedule.
+      initial_value: `[]` float, what an arm is worth until it is pulled.
+      discount: `[]` float, weight of a reward relative to that of the next pull.
+      window: how many of the latest pulls count; 0 counts all.
+    """
 
     def select(beliefs, x, noise, n):
         explore = noise[0] < epsilon(n)
         return selection.any_of(explore | selection.best_actions(values(beliefs, x)), noise[1:])
 
-    def update(beliefs, x, arm, reward, n):
-        return estimates.update(beliefs, arm, reward, n, config.discount)
-
     def values(beliefs, x):
-        return estimates.means(beliefs, config.initial_value)
+        return estimates.means(beliefs, initial_value)
 
-    learner = Learner(
-        init=lambda key: estimates.init(num_arms, config.window),
-        draw=draw,
+    return Learner(
+        init=lambda key: estimates.init(num_arms, window),
+        draw=lambda key, num: jax.random.uniform(key, (num, num_arms + 1)),
         select=select,
-        update=update,
+        update=lambda beliefs, x, arm, reward, n: estimates.update(beliefs, arm, reward, n, discount),
         values=values,
     )
-    return algorithm(env, params, learner, config.num_steps)

@@ -12,9 +12,9 @@ from flax import struct
 from envs.core import Environment, Params
 from jaxrl.algorithm import Algorithm
 from jaxrl.bandits import estimates
-from jaxrl.bandits.learner import Learner, algorithm, check_unit_rewards, number_of_arms, unit_reward
+from jaxrl.bandits.index import index_policy
+from jaxrl.bandits.learner import algorithm, check_unit_rewards, number_of_arms, unit_reward
 from jaxrl.config import static, traced, validate
-from jaxrl.explore import selection
 
 NEWTON_STEPS = 6
 
@@ -44,26 +44,14 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     num_arms = number_of_arms(env, params)
     check_unit_rewards(env, params, "use jaxrl.bandits.ucb1 with a larger exploration")
 
-    def select(beliefs, x, noise, n):
+    def index(beliefs):
         log_n = jnp.log(jnp.maximum(jnp.sum(beliefs.count), 1.0))
         budget = log_n + config.exploration * jnp.log(jnp.maximum(log_n, 1.0))
         tried = beliefs.count > 0
-        bound = upper_bound(values(beliefs, x), budget / jnp.where(tried, beliefs.count, 1.0))
-        return selection.any_of(selection.best_actions(jnp.where(tried, bound, jnp.inf)), noise)
+        bound = upper_bound(estimates.means(beliefs), budget / jnp.where(tried, beliefs.count, 1.0))
+        return jnp.where(tried, bound, jnp.inf)
 
-    def update(beliefs, x, arm, reward, n):
-        return estimates.update(beliefs, arm, unit_reward(reward), n, config.discount)
-
-    def values(beliefs, x):
-        return estimates.means(beliefs)
-
-    learner = Learner(
-        init=lambda key: estimates.init(num_arms, config.window),
-        draw=lambda key, num: jax.random.uniform(key, (num, num_arms)),
-        select=select,
-        update=update,
-        values=values,
-    )
+    learner = index_policy(num_arms, index, discount=config.discount, window=config.window, read=unit_reward)
     return algorithm(env, params, learner, config.num_steps)
 
 

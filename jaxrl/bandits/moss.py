@@ -12,9 +12,9 @@ from flax import struct
 from envs.core import Environment, Params
 from jaxrl.algorithm import Algorithm
 from jaxrl.bandits import estimates
-from jaxrl.bandits.learner import Learner, algorithm, number_of_arms
+from jaxrl.bandits.index import index_policy
+from jaxrl.bandits.learner import algorithm, number_of_arms
 from jaxrl.config import static, traced, validate
-from jaxrl.explore import selection
 
 
 @struct.dataclass
@@ -38,23 +38,10 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     validate(config)
     num_arms = number_of_arms(env, params)
 
-    def select(beliefs, x, noise, n):
-        index = values(beliefs, x) + width(beliefs.count, config.total_steps, config.exploration)
-        return selection.any_of(selection.best_actions(index), noise)
+    def index(beliefs):
+        return estimates.means(beliefs) + width(beliefs.count, config.total_steps, config.exploration)
 
-    def update(beliefs, x, arm, reward, n):
-        return estimates.update(beliefs, arm, reward, n)
-
-    def values(beliefs, x):
-        return estimates.means(beliefs)
-
-    learner = Learner(
-        init=lambda key: estimates.init(num_arms),
-        draw=lambda key, num: jax.random.uniform(key, (num, num_arms)),
-        select=select,
-        update=update,
-        values=values,
-    )
+    learner = index_policy(num_arms, index)
     return algorithm(env, params, learner, config.num_steps)
 
 

@@ -5,14 +5,14 @@ figure 1; Garivier and Moulines (2008), https://arxiv.org/abs/0805.3415, for D-U
 (`window`).
 """
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Environment, Params
 from jaxrl.algorithm import Algorithm
 from jaxrl.bandits import estimates
-from jaxrl.bandits.learner import Learner, algorithm, number_of_arms
+from jaxrl.bandits.index import index_policy
+from jaxrl.bandits.learner import algorithm, number_of_arms
 from jaxrl.config import static, traced, validate
 from jaxrl.explore import selection
 
@@ -40,21 +40,9 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     validate(config)
     num_arms = number_of_arms(env, params)
 
-    def select(beliefs, x, noise, n):
+    def index(beliefs):
         bonus = selection.ucb_bonus(beliefs.count, jnp.sum(beliefs.count), config.exploration)
-        return selection.any_of(selection.best_actions(values(beliefs, x) + bonus), noise)
+        return estimates.means(beliefs) + bonus
 
-    def update(beliefs, x, arm, reward, n):
-        return estimates.update(beliefs, arm, reward, n, config.discount)
-
-    def values(beliefs, x):
-        return estimates.means(beliefs)
-
-    learner = Learner(
-        init=lambda key: estimates.init(num_arms, config.window),
-        draw=lambda key, num: jax.random.uniform(key, (num, num_arms)),
-        select=select,
-        update=update,
-        values=values,
-    )
+    learner = index_policy(num_arms, index, discount=config.discount, window=config.window)
     return algorithm(env, params, learner, config.num_steps)

@@ -134,10 +134,13 @@ def test_arms_can_be_drawn_per_episode(id):
             [0.5, -0.5],
             r"`attraction` must lie in \[0, 1\], got -0.5 at index 1",
         ),
+        ("BernoulliBandit-v1", "probabilities", [0.2] * 3, r"must have shape \(2,\), .* got \(3,\)"),
+        ("DriftingBandit-v1", "drift", np.nan, "`drift` must be finite, got nan"),
     ],
 )
 def test_impossible_parameters_are_refused_by_name_and_value(id, field, value, message):
-    env, params = envs.make(id)
+    two = {"num_items": 2, "num_slots": 2} if id == "SlateBandit-v1" else {"num_arms": 2}
+    env, params = envs.make(id, **two)
     params = params.replace(**{field: jnp.asarray(value, jnp.float32)})
     with pytest.raises(ValueError, match=message):
         env.reset(jax.random.key(0), params)

@@ -231,6 +231,16 @@ def test_rewards_outside_the_unit_interval_are_refused_with_the_range(name):
         module.make(env, params, module.Config())
 
 
+def test_impossible_arms_are_refused_before_a_sweep_is_compiled(bernoulli):
+    module, keys = jaxrl.algorithm("ucb1"), jax.random.split(jax.random.key(0), 2)
+    env, params = bernoulli(0.1, 0.2, 1.2)
+    with pytest.raises(ValueError, match=r"`probabilities` must lie in \[0, 1\], got 1.2 at index 2"):
+        jaxrl.sweep(module.make, env, params, module.Config(), keys, 1000)
+    params = params.replace(probabilities=jnp.array([0.1, 0.2]))
+    with pytest.raises(ValueError, match=r"`probabilities` must have shape \(3,\), .* got \(2,\)"):
+        jaxrl.sweep(module.make, env, params, module.Config(), keys, 1000)
+
+
 @pytest.mark.parametrize("name", ["thompson", "linucb"])
 def test_arms_must_be_discrete(name):
     module = jaxrl.algorithm(name)
