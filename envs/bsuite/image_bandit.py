@@ -4,6 +4,7 @@ import gzip
 import struct as binary
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,18 +64,18 @@ class ImageBandit:
         blank = np.zeros((self.num_labels, self.height, self.width), np.uint8)
         return self.with_images(blank, np.arange(self.num_labels))
 
-    def with_images(self, images: np.ndarray, labels: np.ndarray) -> ImageBanditParams:
+    def with_images(self, images: Any, labels: Any) -> ImageBanditParams:
         """Return params that hold `images` `[N, H, W]` and `labels` `[N]`.
 
         Raises:
           ValueError: if there is no picture, the shapes do not fit, or a label is out of range.
         """
-        images, labels = np.asarray(images), np.asarray(labels)
-        if images.shape[1:] != (self.height, self.width) or len(images) == 0:
-            raise ValueError(f"`images` must be [N, {self.height}, {self.width}], got {images.shape}")
-        if labels.shape != (len(images),) or labels.min() < 0 or labels.max() >= self.num_labels:
+        shape, known = np.shape(images), np.asarray(labels)
+        if shape[1:] != (self.height, self.width) or shape[0] == 0:
+            raise ValueError(f"`images` must be [N, {self.height}, {self.width}], got {shape}")
+        if known.shape != shape[:1] or known.min() < 0 or known.max() >= self.num_labels:
             raise ValueError(
-                f"`labels` must be {len(images)} integers from 0 to {self.num_labels - 1}, one a picture"
+                f"`labels` must be {shape[0]} integers from 0 to {self.num_labels - 1}, one a picture"
             )
         return ImageBanditParams(images=jnp.asarray(images), labels=jnp.asarray(labels, jnp.int32))
 
