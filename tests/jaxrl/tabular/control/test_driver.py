@@ -11,6 +11,7 @@ from envs.tabular import extract
 from jaxrl.explore.selection import epsilon_greedy_probabilities
 from jaxrl.tabular import planning
 from jaxrl.tabular.control import driver, dyna_q, expected_sarsa, q_learning, sarsa
+from jaxrl.tabular.episodes import at_ends, record
 from jaxrl.train import run_interval
 
 NUM_SEEDS, STEPS = 32, 100_000
@@ -99,14 +100,10 @@ def test_dyna_q_with_fifty_planning_steps_solves_the_maze_in_five_episodes():
     @jax.jit
     @jax.vmap
     def run(key):
-        def step(state, t):
-            state, metrics = algorithm.step(state, t)
-            return state, (metrics["episodes"] > 0, metrics["episode_length"])
+        _, metrics = record(algorithm, algorithm.init(key), 5000)
+        return at_ends(metrics["episodes"], metrics["episode_length"], 5)[-1]
 
-        return jax.lax.scan(step, algorithm.init(key), jnp.arange(5000, dtype=jnp.int32))[1]
-
-    done, length = (np.asarray(x) for x in run(seeds(30)))
-    fifth = [lengths[ended][4] for ended, lengths in zip(done, length, strict=True)]
+    fifth = run(seeds(100))
     assert 14 <= np.mean(fifth) <= 20
 
 
