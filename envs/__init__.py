@@ -1,6 +1,14 @@
 """Worlds: jittable environments behind one small protocol, batched by `VecEnv`."""
 
-from envs import bandits, classic, gridworlds, mdps, memory  # noqa: F401  (they register their worlds)
+from envs import (  # noqa: F401  (they register their worlds)
+    bandits,
+    bsuite,
+    classic,
+    gridworlds,
+    mdps,
+    memory,
+    minatar,
+)
 from envs.core import Environment, Step, make, names, register, time_limit
 from envs.vector import EpisodeStats, VecEnv, VecState, VecStep
 
