@@ -2,7 +2,7 @@
 
 Needs `pip install --no-deps MinAtar==1.0.15` (GPL-3.0; no part of this project). For each game it writes,
 step by step, whether a game starts, the action, what chance decided, and MinAtar's reward, end and
-observation. A half of the steps starts from a hard state and goes on where MinAtar says that the game is over,
+observation. A half of the steps starts from a hard state and goes on where MinAtar says that a game is over,
 for as long as it can, so that rare things happen: many enemies, new waves, six divers, the last level.
 """
 
