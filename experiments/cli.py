@@ -1,4 +1,4 @@
-"""The command `jaxrl`: list, train, sweep, run, resume, table, plot, eval, record, figures.
+"""The command `jaxrl`: list, train, sweep, run, resume, table, plot, eval, record, figures, watch, bsuite.
 
 What the user got wrong is one line on stderr and exit code 2. jax is imported by the commands that
 need it, after `experiments.startup.prepare_jax`, so `jaxrl --help` answers at once.
@@ -16,9 +16,11 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from experiments.options import (
+    Count,
     File,
     Flag,
     Folder,
+    Pairs,
     Run,
     Runs,
     SweepOptions,
@@ -332,6 +334,97 @@ def figures(
     return 0
 
 
+def watch(
+    algorithm: Positional[str] = "q_learning",
+    *,
+    env: Annotated[str | None, arg(metavar="ID")] = None,
+    episodes: Count = 200,
+    seed: int = 0,
+    env_options: Pairs = (),
+    env_params: Pairs = (),
+    config: Pairs = (),
+    output: Annotated[Path, arg(metavar="FILE")] = Path("watch.html"),
+) -> int:
+    """Train a table on a grid world and write a page with a slider over its episodes.
+
+    Args:
+        algorithm: A method of tabular control.
+        env: A grid world whose states are its cells; by default a small maze.
+        episodes: How many to train for, as 200 or 2k.
+        seed: Of the learner.
+        env_options: What sets shapes in the environment, for instance map=..#G,S..H.
+        env_params: Numbers of the environment that differ from its defaults.
+        config: Hyperparameters that differ from the defaults; schedules count episodes here.
+        output: Where to (.html).
+    """
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"`--output` must end in .html, got {output}")
+    _check_seed(seed)
+    from experiments import watch as watching
+    from experiments.options import pairs
+
+    watched = watching.watch(
+        algorithm,
+        env,
+        episodes,
+        seed=seed,
+        env_options=pairs("--env-options", env_options),
+        env_params=pairs("--env-params", env_params),
+        config=pairs("--config", config),
+    )
+    print(f"{watched.save(output)}: {watched.summary}")
+    return 0
+
+
+def bsuite(
+    agent: Annotated[Positional[str], arg(metavar="AGENT")],
+    *,
+    profile: Literal["quick", "full"] = "quick",
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None,
+    experiments: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
+    images: Annotated[str, arg(metavar="FOLDER")] = "auto",
+    config: Pairs = (),
+    seed: int = 0,
+    quiet: Flag = False,
+) -> int:
+    """Train an agent on bsuite's 23 experiments; print its scores and draw them as a radar plot.
+
+    Args:
+        agent: An algorithm that takes discrete actions.
+        profile: All 468 settings, or a part of them with fewer episodes where episodes are long.
+        out: Where logs, tables and the picture go, by default runs/bsuite/AGENT-PROFILE; experiments whose logs
+            are there are not trained again.
+        experiments: Train only these.
+        images: Folder with MNIST's files for `mnist`; "digits" for scikit-learn's, which count to no score,
+            "none" for neither, "auto" for the digits if scikit-learn is there.
+        config: Hyperparameters that differ from the defaults; num_envs is 1 and nothing is annealed.
+        seed: Of agents and worlds.
+        quiet: Print no progress.
+    """
+    _check_seed(seed)
+    from experiments.bsuite import session
+    from experiments.options import pairs
+
+    folder = out or Path("runs") / "bsuite" / f"{agent}-{profile}"
+
+    def say(line: str) -> None:
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    tables = session.run(
+        agent,
+        folder,
+        profile=profile,
+        names=experiments,
+        source=images,
+        values=pairs("--config", config),
+        seed=seed,
+        say=say,
+    )
+    print(f"{tables}{folder / 'radar.png'}")
+    return 0
+
+
 _COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_,
     "run": run_,
@@ -340,7 +433,9 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "plot": plot,
     "eval": eval_,
     "record": record,
+    "watch": watch,
     "figures": figures,
+    "bsuite": bsuite,
 }
 
 

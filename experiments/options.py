@@ -135,13 +135,10 @@ def to_spec(algorithm: str, options: TrainOptions, hyperparameters: Any) -> RunS
       UsageError: if a pair is not NAME=VALUE, a sweep has no grid, or a hyperparameter is given twice.
       SpecError: if a value is not accepted.
     """
-    from experiments.experiment import parse
-
     if options.seeds < 1:
         raise UsageError(f"`--seeds` must be at least 1, got {options.seeds}")
     grid = {}
-    for name, text in _pairs("--grid", getattr(options, "grid", ())).items():
-        values = parse(text)
+    for name, values in pairs("--grid", getattr(options, "grid", ())).items():
         grid[name.replace("-", "_")] = values if isinstance(values, tuple) else (values,)
     if isinstance(options, SweepOptions) and not grid:
         raise UsageError(
@@ -168,8 +165,8 @@ def to_spec(algorithm: str, options: TrainOptions, hyperparameters: Any) -> RunS
         env=options.env,
         total_steps=options.total_steps,
         seeds=range(options.first_seed, options.first_seed + options.seeds),
-        env_options={k: parse(v) for k, v in _pairs("--env-options", options.env_options).items()},
-        env_params={k: parse(v) for k, v in _pairs("--env-params", options.env_params).items()},
+        env_options=pairs("--env-options", options.env_options),
+        env_params=pairs("--env-params", options.env_params),
         config=config,
         grid=grid,
         evaluations=options.evaluations,
@@ -178,16 +175,26 @@ def to_spec(algorithm: str, options: TrainOptions, hyperparameters: Any) -> RunS
     )
 
 
-def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
-    pairs = {}
+def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Return what `option` was given as NAME=VALUE, by name, the values as `parse` reads them.
+
+    Raises:
+      UsageError: if a text is not NAME=VALUE, or a name is given twice.
+
+    >>> pairs("--env-params", ["slip=0.2", "max_steps=50"])
+    {'slip': 0.2, 'max_steps': 50}
+    """
+    from experiments.experiment import parse
+
+    found = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise UsageError(f"`{option}` must be NAME=VALUE, got {text!r}")
-        if name.replace("-", "_") in {given.replace("-", "_") for given in pairs}:
+        if name.replace("-", "_") in {given.replace("-", "_") for given in found}:
             raise UsageError(f"`{option}` must give {name} once, got it twice")
-        pairs[name] = value
-    return pairs
+        found[name] = parse(value)
+    return found
 
 
 def parse_arguments(parser: Callable[[list[str]], Any], arguments: list[str]) -> Any:
