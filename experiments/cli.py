@@ -392,8 +392,8 @@ def bsuite(
     Args:
         agent: An algorithm that takes discrete actions.
         profile: All 468 settings, or a part of them with fewer episodes where episodes are long.
-        out: Where logs, tables and the picture go, by default runs/bsuite/AGENT-PROFILE; experiments whose logs
-            are there are not trained again.
+        out: Where logs, tables and the picture go, by default runs/bsuite/AGENT-PROFILE; experiments whose
+            logs are there are not trained again.
         experiments: Train only these.
         images: Folder with MNIST's files for `mnist`; "digits" for scikit-learn's, which count to no score,
             "none" for neither, "auto" for the digits if scikit-learn is there.

@@ -5,12 +5,10 @@ until the slowest has had its episodes; each setting's log ends at its own last 
 at an episode is interpolated between the ends of iterations.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -19,16 +17,19 @@ import numpy as np
 from jax.sharding import Mesh
 
 import jaxrl
-from envs.core import Params, unknown
+from envs.core import Params
 from experiments.bsuite.scores import Log, log_episodes
 from experiments.bsuite.suite import EXPERIMENTS, Group
-from experiments.experiment import hyperparameters
-from jaxrl import config as configs
+from experiments.experiment import hyperparameters, resolve
+from experiments.spec import RunSpec
+from jaxrl.algorithm import Algorithm
 from jaxrl.parallel import cell_mesh, over_cells, pad
 from jaxrl.train import num_iterations, run_interval
 
 # An agent learns from one environment at a time, as bsuite's do, and its steps are not known beforehand.
 PROTOCOL: dict[str, Any] = {"num_envs": 1, "anneal_learning_rate": False}
+# A world to check an agent's hyperparameters against, before those of the experiments.
+TYPICAL = "Catch-bsuite-v1"
 # The numbers of intervals that are logged, and of those between two looks whether all are done.
 INTERVALS = 1000
 INTERVALS_PER_CHUNK = 10
@@ -36,18 +37,27 @@ INTERVALS_PER_CHUNK = 10
 
 @dataclass(frozen=True)
 class Agent:
-    """An algorithm's module and those of its hyperparameters that are not default."""
+    """An algorithm and its hyperparameters.
+
+    Attributes:
+      name: of the algorithm.
+      make: its `make(env, params, config)`.
+      base: its `Config`.
+      chosen: those of its hyperparameters that are not the algorithm's defaults.
+    """
 
     name: str
-    module: ModuleType
-    values: Mapping[str, Any]
+    make: Callable[..., Algorithm]
+    base: Any
+    chosen: Mapping[str, Any]
 
     def config(self, budget: int) -> Any:
-        """Return its `Config` for a training of at most `budget` environment steps."""
-        values = dict(self.values)
-        if any(field.name == "total_steps" for field in dataclasses.fields(self.module.Config)):
-            values["total_steps"] = float(budget)
-        return self.module.Config(**values)
+        """Return the `Config` for a training of at most `budget` environment steps."""
+        return (
+            self.base.replace(total_steps=jnp.float32(budget))
+            if hasattr(self.base, "total_steps")
+            else self.base
+        )
 
 
 @dataclass(frozen=True)
@@ -71,20 +81,18 @@ def agent(name: str, values: Mapping[str, Any] | None = None) -> Agent:
     """Return an agent with bsuite's protocol: one environment, no annealing; `values` win over that.
 
     Raises:
-      ValueError: for an unknown algorithm or hyperparameter, or a value out of its range.
+      SpecError: for an unknown algorithm or hyperparameter, a value out of its range, or an algorithm that
+        does not take arrays as observations.
 
-    >>> agent("ppo", {"learning_rate": 1e-3}).values["num_envs"]
+    >>> agent("ppo", {"learning_rate": 1e-3}).chosen["num_envs"]
     1
     """
-    module = jaxrl.algorithm(name)
-    fields = hyperparameters(module.Config)
-    chosen = {key: value for key, value in PROTOCOL.items() if key in fields}
-    for key, value in (values or {}).items():
-        if key not in fields:
-            raise ValueError(unknown(f"hyperparameter of {name}", key, list(fields)))
-        chosen[key] = float(value) if isinstance(value, int) and configs.is_traced(fields[key]) else value
-    configs.validate(module.Config(**chosen))
-    return Agent(name, module, chosen)
+    known = hyperparameters(jaxrl.algorithm(name).Config)
+    chosen = {key: value for key, value in PROTOCOL.items() if key in known}
+    chosen |= {key.replace("-", "_"): value for key, value in (values or {}).items()}
+    resolved = resolve(RunSpec(name, TYPICAL, total_steps=1_000_000, seeds=(0,), config=chosen))
+    base = jax.tree.map(lambda leaf: leaf[0], resolved.configs)
+    return Agent(name, resolved.module.make, base, chosen)
 
 
 def check(agent: Agent, group: Group) -> None:
@@ -95,7 +103,7 @@ def check(agent: Agent, group: Group) -> None:
     """
     first = group.cells[0]
     try:
-        algorithm = agent.module.make(group.env, first.params, agent.config(budget(group, 1)))
+        algorithm = agent.make(group.env, first.params, agent.config(budget(group, 1)))
         state = jax.eval_shape(algorithm.init, jax.random.key(0))
         _, metrics = jax.eval_shape(algorithm.step, state, jnp.int32(0))
     except (TypeError, ValueError) as error:
@@ -128,18 +136,18 @@ def train(
       progress: called with the share of episodes done by the slowest cell.
     """
     mesh = cell_mesh() if mesh is None else mesh
-    num_envs = int(agent.values.get("num_envs", 1))
+    num_envs = getattr(agent.base, "num_envs", 1)
     steps = budget(group, num_envs)
     config = agent.config(steps)
-    per = agent.module.make(group.env, group.cells[0].params, config).steps_per_iteration
+    per = agent.make(group.env, group.cells[0].params, config).steps_per_iteration
     if per < 1:
         raise ValueError(f"{agent.name} must learn from an environment, not from a data set")
-    stops = _chunks(num_iterations(per, steps))
+    stops = chunks(num_iterations(per, steps))
     own, shared, put = divide([cell.params for cell in group.cells])
     keys = jnp.stack([_key(seed, cell.experiment.name, cell.index) for cell in group.cells])
     cells = pad((own, keys), mesh.size)
     measure = group.cells[0].experiment.measure
-    static = {"make": agent.module.make, "env": group.env, "put": put, "mesh": mesh}
+    static = {"make": agent.make, "env": group.env, "put": put, "mesh": mesh}
     begun = time.perf_counter()
     states = _init(cells, (shared, config), **static)
     # An empty interval compiles the program and changes nothing.
@@ -166,7 +174,7 @@ def train(
     good = np.concatenate(goods, axis=1).cumsum(axis=1)
     logs: dict[str, list[Log]] = {}
     for i, cell in enumerate(group.cells):
-        log = _log(
+        log = log_of(
             cell.index, cell.experiment.settings[cell.index], cell.episodes, count[i], total[i], good[i]
         )
         logs.setdefault(cell.experiment.name, []).append(log)
@@ -202,12 +210,7 @@ def join(own: Sequence[Any], shared: Sequence[Any], put: Any) -> Params:
     return structure.unflatten([next(shared) if equal else next(own) for equal in same])
 
 
-def _key(seed: int, experiment: str, index: int) -> jax.Array:
-    number = list(EXPERIMENTS).index(experiment)
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), number), index)
-
-
-def _chunks(iterations: int) -> np.ndarray:
+def chunks(iterations: int) -> np.ndarray:
     """Return the intervals of each chunk, `[K, 2, INTERVALS_PER_CHUNK]` int32: first iterations and ends."""
     length = -(-iterations // INTERVALS)
     num_chunks = -(-iterations // (length * INTERVALS_PER_CHUNK))
@@ -216,7 +219,7 @@ def _chunks(iterations: int) -> np.ndarray:
     return np.stack([bounds[:-1].reshape(shape), bounds[1:].reshape(shape)], axis=1).astype(np.int32)
 
 
-def _log(
+def log_of(
     index: int,
     setting: Mapping[str, Any],
     episodes: int,
@@ -224,12 +227,27 @@ def _log(
     total: np.ndarray,
     good: np.ndarray,
 ) -> Log:
+    """Return the log of a setting.
+
+    Args:
+      index: of the setting.
+      setting: itself.
+      episodes: where the log ends.
+      count: `[P + 1]`, episodes done at the ends of P intervals, after a 0.
+      total: `[P + 1]`, the sum of the measure up to there.
+      good: `[P]`, the number of good episodes up to there.
+    """
     at = log_episodes(episodes)
     at = at if at[-1] == episodes else np.append(at, episodes)
     at = at[at <= count[-1]]
     summed = np.interp(at, count, total)
     end = int(np.searchsorted(count, at[-1])) if len(at) else 0
     return Log(index, setting, at, summed, bool(end and good[end - 1] > 0))
+
+
+def _key(seed: int, experiment: str, index: int) -> jax.Array:
+    number = list(EXPERIMENTS).index(experiment)
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), number), index)
 
 
 @partial(jax.jit, static_argnames=("make", "env", "put", "mesh"))

@@ -144,7 +144,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         *_variants("mnist", "basic generalization", "generalization", 10_000, _SEEDS, "regret", 10_000),
         *_variants("catch", "basic credit_assignment", "credit_assignment", 10_000, _SEEDS, "regret", 10_000),
         *_variants(
-            "mountain_car", "basic generalization", "generalization", 1_000, _SEEDS, "raw_return", 100
+            "mountain_car", "basic generalization", "generalization", 1_000, _SEEDS, "raw_return", 300
         ),
         *_variants(
             "cartpole",
@@ -153,7 +153,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             1_000,
             _SEEDS,
             "raw_return",
-            200,
+            300,
             good=500.0,
         ),
         _experiment("deep_sea", "exploration", 10_000, _SEAS, "bad_episode", (0, 2, 5), 10_000),
@@ -167,7 +167,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             [{"height_threshold": n / 20, "x_reward_threshold": 1 - n / 20} for n in range(20)],
             "raw_return",
             (0, 5, 10, 15),
-            100,
+            300,
             good=100.0,
         ),
         _experiment(

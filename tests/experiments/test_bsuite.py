@@ -3,12 +3,22 @@
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
+from PIL import Image
 
-from experiments.bsuite import scores, suite
+from envs.vector import VecEnv
+from envs.wrappers import WrappedParams
+from experiments import cli
+from experiments.bsuite import runner, scores, suite
 from experiments.bsuite.scores import Log
 from experiments.compare.peers import bsuite_reference
+from jaxrl.algorithm import Algorithm
+from jaxrl.parallel import cell_mesh
+from jaxrl.rollout import episode_metrics, unroll
 
 # Made by experiments/compare/peers/bsuite_reference.py.
 PUBLISHED = json.loads((Path(__file__).parent / "bsuite_scores.json").read_text())
@@ -77,3 +87,182 @@ def test_tags_are_means_over_what_was_run():
     some = scores.tag_scores({"bandit": 0.2, "catch": 0.6, "deep_sea_stochastic": 1.0})
     assert some["basic"] == pytest.approx(0.4) and some["exploration"] == some["noise"] == 1.0
     assert np.isnan(some["memory"])
+
+
+# Training -------------------------------------------------------------------------------------------------
+
+
+@struct.dataclass
+class NoConfig:
+    """A scripted agent has no hyperparameters."""
+
+
+def scripted(act):
+    """An agent that acts by `act(obs, params, key)`, `params` the world's own, and learns nothing."""
+
+    def make(env, params, config):
+        vec, world = VecEnv(env, 1), params
+        while isinstance(world, WrappedParams):
+            world = world.env
+
+        def init(key):
+            key, key_env = jax.random.split(key)
+            return (*vec.reset(key_env, params), key)
+
+        def step(state, t):
+            vec_state, obs, key = state
+            key, key_unroll = jax.random.split(key)
+
+            def chosen(key, obs, carry):
+                return act(obs[0], world, key)[None].astype(jnp.int32), None, carry
+
+            vec_state, obs, _, out = unroll(vec, params, chosen, key_unroll, vec_state, obs, (), 30)
+            return (vec_state, obs, key), episode_metrics(out.episode)
+
+        return Algorithm(init, step, lambda state: None, 30, env, params)
+
+    return runner.Agent("scripted", make, NoConfig(), {})
+
+
+def catch_ball(obs, params, key):
+    ball = jnp.argmax(obs[:-1].max(axis=0))
+    under = jnp.argmax(obs[-1])
+    return 1 + jnp.sign(ball - under)
+
+
+def dive(obs, params, key):
+    row, column = jnp.divmod(jnp.argmax(obs), obs.shape[1])
+    return params.action_right[row, column]
+
+
+PERFECT = {
+    "bandit": lambda obs, params, key: jnp.argmax(params.rewards),
+    "catch": catch_ball,
+    "deep_sea": dive,
+    "umbrella_length": lambda obs, params, key: obs[0],
+    "discounting_chain": lambda obs, params, key: jnp.argmax(params.rewards),
+}
+
+
+@pytest.mark.parametrize("name", PERFECT)
+def test_perfect_agents_score_one(name):
+    """From the worlds over the trainer to the score; the random agent shows that another play does not."""
+    (group,) = suite.groups([name], "quick", episodes=200)
+    trained = runner.train(scripted(PERFECT[name]), group)
+    logs = trained.logs[name]
+    assert [log.index for log in logs] == list(suite.EXPERIMENTS[name].quick)
+    assert all(log.episode[-1] == 200 for log in logs)
+    assert scores.score(suite.EXPERIMENTS[name], logs) == pytest.approx(1.0, abs=1e-6)
+
+
+def random_catcher(obs, params, key):
+    return jax.random.randint(key, (), 0, 3)
+
+
+def test_a_log_depends_on_its_setting_alone():
+    """Cells that need more steps, or are trained beside others, leave a cell's log as it is."""
+    agent = scripted(random_catcher)
+    (alone,) = suite.groups(["catch"], "quick", episodes=300)
+    (together,) = suite.groups(["catch", "catch_noise", "catch_scale"], "quick", episodes=300)
+    a, b = runner.train(agent, alone), runner.train(agent, together, mesh=cell_mesh(jax.devices()[:1]))
+    assert set(b.logs) == {"catch", "catch_noise", "catch_scale"}
+    for one, other in zip(a.logs["catch"], b.logs["catch"], strict=True):
+        np.testing.assert_array_equal(one.total, other.total)
+    totals = [log.total[-1] for logs in b.logs.values() for log in logs]
+    assert len(set(totals)) > 10  # and no two settings share their chance
+    assert 0 < scores.score(suite.EXPERIMENTS["catch"], a.logs["catch"]) < 0.3
+    again = runner.train(agent, alone, seed=1)
+    assert any(
+        (x.total[-1] != y.total[-1]) for x, y in zip(a.logs["catch"], again.logs["catch"], strict=True)
+    )
+
+
+def test_only_what_differs_between_settings_is_batched():
+    params = [{"images": np.zeros(5), "scale": np.float32(i), "steps": np.int32(3)} for i in range(4)]
+    own, shared, put = runner.divide(params)
+    assert [leaf.shape for leaf in own] == [(4,)] and len(shared) == 2
+    for i in range(4):
+        joined = runner.join([leaf[i] for leaf in own], shared, put)
+        assert float(joined["scale"]) == i and joined["images"].shape == (5,) and int(joined["steps"]) == 3
+
+
+def test_sums_at_an_episode_are_interpolated():
+    count, total = np.array([0.0, 4.0, 10.0, 25.0]), np.array([0.0, 8.0, 14.0, 29.0])
+    log = runner.log_of(3, {"size": 10}, 20, count, total, np.array([0.0, 0.0, 1.0]))
+    assert log.episode.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20]
+    np.testing.assert_allclose(log.total[[0, 3, 4, 9, 10, 13]], [2, 8, 9, 14, 16, 24])
+    assert log.good and not runner.log_of(3, {}, 10, count, total, np.array([0.0, 0.0, 1.0])).good
+    assert runner.log_of(0, {}, 11, count, total, np.zeros(3)).episode[-1] == 11
+
+
+@pytest.mark.parametrize("iterations", [1, 9, 1000, 1001, 78_126])
+def test_chunks_hold_every_iteration_once(iterations):
+    chunks = runner.chunks(iterations)
+    starts, stops = chunks[:, 0].ravel(), chunks[:, 1].ravel()
+    assert starts[0] == 0 and stops[-1] == iterations and np.array_equal(starts[1:], stops[:-1])
+    assert np.all(stops >= starts) and chunks.shape[0] <= runner.INTERVALS // runner.INTERVALS_PER_CHUNK
+
+
+def test_settings_that_share_an_environment_share_a_program():
+    pictures = suite.Images("digits", jnp.zeros((20, 8, 8), jnp.uint8), jnp.arange(20, dtype=jnp.int32) % 10)
+    full = suite.groups(list(suite.EXPERIMENTS), "full", pictures)
+    assert sum(len(group.cells) for group in full) == 468 and len(full) == 12
+    without = suite.groups(list(suite.EXPERIMENTS), "quick")
+    assert len(without) == 11 and not any(c.experiment.family == "mnist" for g in without for c in g.cells)
+    sea = next(group for group in full if group.cells[0].experiment.name == "deep_sea")
+    assert {cell.horizon for cell in sea.cells} == set(range(10, 51, 2)) and len(sea.cells) == 42
+    mnist = next(group for group in full if group.cells[0].experiment.name == "mnist")
+    own, shared, _ = runner.divide([cell.params for cell in mnist.cells])
+    assert {leaf.shape for leaf in own} == {(60,)} and any(leaf.shape == (20, 8, 8) for leaf in shared)
+    with pytest.raises(ValueError, match="unknown experiment 'cach'; did you mean 'catch'"):
+        suite.groups(["cach"], "full")
+
+
+# The command ----------------------------------------------------------------------------------------------
+
+
+def jaxrl(capsys, *arguments):
+    code = cli.main(["bsuite", *map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+SMALL = ("hidden_sizes=4", "num_steps=16", "num_epochs=1", "num_minibatches=1")
+
+
+def test_the_command_trains_what_is_missing_and_reports_on_all(capsys, tmp_path):
+    ask = ("ppo", "--out", tmp_path, "--images", "none", "--config", *SMALL)
+    code, out, err = jaxrl(capsys, *ask, "--experiments", "bandit")
+    assert code == 0 and "[1 of 1] bandit: 4 settings, one program" in err
+    lines = {line.split("|")[1].strip(): line for line in out.splitlines() if line.startswith("|")}
+    assert "4 of 20 settings" in lines["bandit"] and "not run" in lines["catch"]
+    assert "give its folder with --images" in lines["mnist_scale"] and "1 of 5" in lines["basic"]
+    assert "1 programs" in out
+    stored = json.loads((tmp_path / "bsuite.json").read_text())
+    assert (
+        stored["experiments"]["bandit"]["settings"] == 4 and stored["experiments"]["catch"]["score"] is None
+    )
+    assert stored["tags"]["basic"]["score"] == stored["experiments"]["bandit"]["score"] > 0
+    assert stored["tags"]["memory"]["score"] is None
+    with Image.open(tmp_path / "radar.png") as picture:
+        assert picture.size[0] > 600
+    code, again, err = jaxrl(capsys, *ask, "--experiments", "bandit")
+    assert (code, err) == (0, "") and again == out
+    code, _, err = jaxrl(capsys, *ask, "gamma=0.5", "--experiments", "bandit")
+    assert code == 2 and "holds logs of config" in err and "give another --out" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pppo",), "unknown algorithm 'pppo'; did you mean 'ppo'"),
+        (("q_learning",), "must have Discrete observations"),
+        (("ppo", "--experiments", "cach"), "unknown experiment 'cach'; did you mean 'catch'"),
+        (("ppo", "--config", "learning_rates=1"), "learning_rate"),
+        (("ppo", "--images", "nowhere"), "`folder` must hold train-images-idx3-ubyte"),
+        (("ppo", "--config", "num_minibatches=3"), "must divide num_envs * num_steps"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_written(capsys, tmp_path, arguments, message):
+    code, out, err = jaxrl(capsys, *arguments, "--out", tmp_path / "out")
+    assert (code, out) == (2, "") and err.startswith("jaxrl: error: ") and message in err
+    assert not (tmp_path / "out").exists()
