@@ -2,7 +2,7 @@
 
 Left the steps of each of 50 episodes of Dyna-Q in a maze whose shortest way takes 14, with 0, 5 and 50
 imagined steps after each real one, averaged over 30 runs: with 50 the way is found within three episodes.
-Right the rewards in a maze whose only passage closes after 1,000 steps while another one opens at its far end:
+Right the rewards in a maze whose only passage closes after 1,000 steps while one opens at its other end:
 Dyna-Q+, which doubts what it has not tried for long, finds it sooner than Dyna-Q.
 
 Source: Sutton and Barto (2018), Reinforcement Learning, 2nd edition, examples 8.1 and 8.2.

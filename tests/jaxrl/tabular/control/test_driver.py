@@ -100,7 +100,7 @@ def test_dyna_q_with_fifty_planning_steps_solves_the_maze_in_five_episodes():
     @jax.jit
     @jax.vmap
     def run(key):
-        _, metrics = record(algorithm, algorithm.init(key), 5000)
+        _, metrics = record(algorithm, algorithm.init(key), 8000)
         return at_ends(metrics["episodes"], metrics["episode_length"], 5)[-1]
 
     fifth = run(seeds(100))
