@@ -154,7 +154,10 @@ def radar(means: Mapping[str, Mapping[str, float]], path: Path, title: str) -> P
         axis.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "0.5", "", "1"], color="#7f7f7f", fontsize=9)
         axis.set_rlabel_position(180 / len(TAGS))
         axis.set_xticks(angles, [tag.replace("_", "\n") for tag in TAGS])
-        axis.tick_params(axis="x", pad=10)
+        for label, angle in zip(axis.get_xticklabels(), angles, strict=True):
+            side = np.sin(angle)
+            label.set_horizontalalignment("center" if abs(side) < 0.5 else "left" if side > 0 else "right")
+        axis.tick_params(axis="x", pad=8)
         axis.spines["polar"].set_color("#bfbfbf")
         axis.set_title(title, loc="left", pad=18)
         if len(means) > 1:

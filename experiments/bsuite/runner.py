@@ -157,14 +157,14 @@ def train(
     compiled = time.perf_counter()
     wanted = np.array([cell.episodes for cell in group.cells])
     counts, sums, goods = [np.zeros((len(wanted), 1))], [np.zeros((len(wanted), 1))], []
-    done = np.zeros(len(wanted))
+    done, last = np.zeros(len(wanted)), 0
     for bounds in stops:
         states, out = _advance((states, cells), (shared, config, bounds), measure=measure, **static)
         episodes, total, good = (np.asarray(x, float)[: len(wanted)] for x in out)
         counts.append(episodes)
         sums.append(total)
         goods.append(good)
-        done = done + episodes.sum(axis=1)
+        done, last = done + episodes.sum(axis=1), int(bounds[1, -1])
         if progress is not None:
             progress(float(np.min(done / wanted)))
         if np.all(done >= wanted):
@@ -178,7 +178,7 @@ def train(
             cell.index, cell.experiment.settings[cell.index], cell.episodes, count[i], total[i], good[i]
         )
         logs.setdefault(cell.experiment.name, []).append(log)
-    return Trained(logs, per * int(bounds[1, -1]) * len(wanted), compiled - begun, seconds)
+    return Trained(logs, per * last * len(wanted), compiled - begun, seconds)
 
 
 def divide(params: Sequence[Params]) -> tuple[list[Any], list[Any], Any]:
@@ -206,8 +206,8 @@ def divide(params: Sequence[Params]) -> tuple[list[Any], list[Any], Any]:
 def join(own: Sequence[Any], shared: Sequence[Any], put: Any) -> Params:
     """Return the params of one cell, as `divide` took them apart."""
     structure, same = put
-    own, shared = iter(own), iter(shared)
-    return structure.unflatten([next(shared) if equal else next(own) for equal in same])
+    mine, common = iter(own), iter(shared)
+    return structure.unflatten([next(common) if equal else next(mine) for equal in same])
 
 
 def chunks(iterations: int) -> np.ndarray:

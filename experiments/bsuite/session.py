@@ -141,12 +141,13 @@ def _report(folder: Path, about: Mapping[str, Any], done: Mapping[str, Mapping[s
     write_json(folder / "bsuite.json", report.content(table, {**about, **cost}))
     write_text(folder / "table.md", text)
     means = {tag: mean for tag, (mean, _, _) in report.tags(table).items()}
-    label = f"{about['agent']} on bsuite, {about['profile']} profile"
+    counted = sum(row.counts for row in table)
+    label = f"{about['agent']} on bsuite, {about['profile']} profile, {counted} of {len(table)} experiments"
     report.radar({about["agent"]: means}, folder / "radar.png", label)
     foot = (
         f"{about['agent']} ({', '.join(f'{name}={value}' for name, value in about['config'].items())}), "
-        f"{about['profile']} profile: {cost['programs']} programs, {cost['steps']:,} steps, "
-        f"{cost['run_seconds']:.0f} s and {cost['compile_seconds']:.0f} s to compile."
+        f"{about['profile']} profile: {cost['steps']:,} steps in {cost['run_seconds']:.0f} s, "
+        f"programs compiled in {cost['compile_seconds']:.0f} s: {cost['programs']}."
     )
     return f"{text}\n{foot}\n"
 

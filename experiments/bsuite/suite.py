@@ -15,6 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from envs import bsuite
+from envs.bsuite.deep_sea import MAPPING_SEED
 from envs.core import Environment, Params, unknown
 from envs.memory import MemoryChain
 from envs.wrappers import TransformReward
@@ -122,7 +123,7 @@ def _variants(
     """Return an experiment with its noise and its scale variant: five levels, four settings of each."""
     made = [_experiment(name, tags, episodes, base, measure, range(4), quick_episodes, good)]
     for tag, field, levels in (("noise", "noise_scale", _NOISE), ("scale", "reward_scale", _SCALE)):
-        settings = [{field: level} | one for level in levels for one in base[:4]]
+        settings = [{field: level, **one} for level in levels for one in base[:4]]
         all_tags = f"{tag} {variant_tags}"
         quick = range(0, 20, 4)
         made.append(
@@ -133,9 +134,7 @@ def _variants(
 
 _SEEDS: list[Setting] = [{}] * 20
 _MAPPINGS: list[Setting] = [{"mapping_seed": seed} for seed in range(20)]
-_SEAS: list[Setting] = [
-    {"size": size, "mapping_seed": bsuite.deep_sea.MAPPING_SEED} for size in range(10, 51, 2)
-]
+_SEAS: list[Setting] = [{"size": size, "mapping_seed": MAPPING_SEED} for size in range(10, 51, 2)]
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment

@@ -68,8 +68,8 @@ def main() -> None:
 
 def _scores() -> dict[str, Any]:
     import pandas as pd
-    from bsuite import sweep
-    from bsuite.experiments import summary_analysis
+    from bsuite import sweep  # pyright: ignore
+    from bsuite.experiments import summary_analysis  # pyright: ignore
 
     result: dict[str, Any] = {}
     for name, info in summary_analysis.BSUITE_INFO.items():
@@ -108,8 +108,8 @@ def _columns(name: str, episode: float, total: float, best: float) -> dict[str, 
 
 
 def _steps() -> dict[str, Any]:
-    from bsuite.environments import bandit, cartpole, catch, deep_sea, mountain_car
-    from bsuite.experiments.cartpole_swingup import cartpole_swingup
+    from bsuite.environments import bandit, cartpole, catch, deep_sea, mountain_car  # pyright: ignore
+    from bsuite.experiments.cartpole_swingup import cartpole_swingup  # pyright: ignore
 
     rng = np.random.RandomState(0)
     out: dict[str, Any] = {"cartpole": [], "cartpole_swingup": [], "mountain_car": [], "catch": []}
