@@ -202,37 +202,38 @@ class GridWorld:
         intended = jnp.asarray([turn == 0 for turn in self.turns], jnp.float32)
         return Outcomes(jnp.where(ended, intended, self._turn_probabilities(params)), *following)
 
-    def ascii(self, state: GridState | None, params: GridParams) -> str:
-        """Return the map as text, the agent as `A`."""
-        rows = np.array(list(".#HG"))[np.asarray(params.cells)]
+    def ascii(self, state: GridState | None, params: GridParams, policy: Any = None) -> str:
+        """Return the map as text, the agent as `A`; with a `policy` `[H * W]`, the floor as arrows."""
+        cells = np.asarray(params.cells)
+        rows = np.array(list(".#HG"))[cells]
         if (start := _only_start(params)) is not None:
             rows[start] = "S"
+        if policy is not None:
+            arrows = np.array(list("<v>^"))[np.array(self.directions)[np.asarray(policy)]]
+            rows = np.where(cells == FLOOR, arrows.reshape(self.shape), rows)
         if state is not None:
             rows[divmod(int(state.position), self.shape[1])] = "A"
         return "\n".join("".join(row) for row in rows)
 
-    def frame(
-        self, state: GridState | None, params: GridParams, values: Any = None, policy: Any = None
-    ) -> np.ndarray:
+    def frame(self, state: GridState | None, params: GridParams, **known: Any) -> np.ndarray:
         """Return a picture of the map, `[height, width, 3]` uint8.
 
         Args:
           state: where to draw the agent, or None.
           params: the map.
-          values: `[H * W]`, tints the floor from low to high.
-          policy: `[H * W]` actions, drawn as arrows on the floor.
+          **known: what to show of the floor: `values`, `policy`, `visits` or `q`, as `envs.render.overlay`
+            takes them.
         """
         from envs import render
 
         cells = np.asarray(params.cells)
         floor = cells == FLOOR
-        sprites = []
+        size = render.tile_size(*self.shape)
+        sprites: list[Any] = []
         if (start := _only_start(params)) is not None:
             sprites.append((*start, render.START))
-        if policy is not None:
-            moves = np.asarray(policy).reshape(self.shape)
-            arrows = [render.ARROWS[direction] for direction in self.directions]
-            sprites += [(r, c, arrows[int(moves[r, c])]) for r, c in np.argwhere(floor)]
+        shown = render.overlay(floor, **known, headings=self.directions, size=size)
+        sprites += shown.sprites
         if params.wind is not None:
             sprites += [
                 (r, c, render.WIND[_heading(push)])
@@ -241,8 +242,7 @@ class GridWorld:
             ]
         if state is not None:
             sprites.append((*divmod(int(state.position), self.shape[1]), render.AGENT))
-        shade = None if values is None else np.where(floor, np.asarray(values).reshape(self.shape), np.nan)
-        return render.tiles(cells, render.GRID_TILES, sprites, shade)
+        return render.tiles(cells, render.GRID_TILES, sprites, shown.shade, size)
 
     def _turn_probabilities(self, params: GridParams) -> jax.Array:
         others = max(len(self.turns) - 1, 1)

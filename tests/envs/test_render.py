@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 
 import jax
@@ -267,7 +268,91 @@ def test_file_changes_only_by_a_rename(tmp_path, monkeypatch):
     def refuse(source, target):
         raise OSError("no rename")
 
-    monkeypatch.setattr(render.os, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="no rename"):
         render.png(np.ones((4, 4, 3), np.uint8), path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+# Overlays ------------------------------------------------------------------------------------------------
+
+
+def test_wedges_hold_the_colour_of_each_way_out():
+    q = np.array([[[0.0, 1.0, 2.0, 3.0]]])
+    shown = render.overlay([[True]], q=q, headings=(3, 2, 1, 0), size=32)
+    picture = render.tiles([[0]], GRID_TILES, shown.sprites, shown.shade, 32)
+    # Actions 0 to 3 go up, right, down and left; the lowest is viridis' dark end, the highest its bright one.
+    up, right, down, left = picture[4, 16], picture[16, 27], picture[27, 16], picture[16, 4]
+    assert up.tolist() == [68, 1, 84] and left.tolist() == [253, 231, 37]
+    assert right.sum() < down.sum() and right[1] < down[1]
+    written = render.overlay([[True]], q=q, size=64).sprites[0][2]
+    assert written.texts == ("0", "1", "2", "3")
+
+
+def test_only_the_cells_named_are_drawn_on():
+    where = np.array([[True, False], [False, True]])
+    shown = render.overlay(where, q=np.zeros((4, 4)), policy=[0, 1, 2, 3])
+    assert [(r, c) for r, c, _ in shown.sprites] == [(0, 0), (1, 1), (0, 0), (1, 1)]
+    assert [tile.glyph for _, _, tile in shown.sprites[2:]] == ["left", "up"]
+    shaded = render.overlay(where, visits=[9, 1, 2, 0])
+    assert np.array_equal(np.isnan(shaded.shade), ~where) and shaded.shade[0, 0] == np.log(10)
+    assert [tile.glyph.strip() for _, _, tile in shaded.sprites] == ["9", "0"]
+    assert render.overlay(where, visits=[9, 1, 2, 0], size=20).sprites == []
+
+
+def test_a_policy_may_hold_probabilities():
+    policy = [[0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.1, 0.1, 0.7, 0.1]]
+    shown = render.overlay(np.ones((1, 3), bool), policy=policy)
+    assert [(c, tile.glyph) for _, c, tile in shown.sprites] == [(0, "left"), (0, "down"), (2, "right")]
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"values": [1.0, 2.0]}, r"`values` must have shape \(1, 3\), or flat cells, got \(2,\)"),
+        ({"q": np.zeros((3, 2))}, r"`q` must have shape \(1, 3, 4\)"),
+        ({"policy": [0, 1, 4]}, "`policy` must hold actions from 0 to 3"),
+        ({"q": np.zeros((3, 4)), "headings": (0, 0, 1, 2)}, "`headings` must hold 0, 1, 2 and 3 once each"),
+    ],
+)
+def test_overlays_that_do_not_fit_are_refused(known, message):
+    with pytest.raises(ValueError, match=message):
+        render.overlay(np.ones((1, 3), bool), **known)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.531, ".53"), (-0.049, "-.05"), (-1.004, "-1.0"), (12.6, "13"), (7, "7"), (0.004, "0")],
+)
+def test_numbers_in_cells_are_short(value, text):
+    (sprite,) = render.overlay([[True]], values=[value]).sprites
+    assert sprite[2].glyph.strip() == text
+
+
+def test_policy_as_text():
+    env, params = envs.make("CliffWalking-v1")
+    lines = env.ascii(None, params, policy=np.arange(48) % 4).splitlines()
+    assert lines[0] == "^>v<^>v<^>v<" and lines[3] == "^HHHHHHHHHHG"
+
+
+def test_every_overlay_of_a_world_is_a_picture_of_the_same_size():
+    env, params = envs.make("FrozenLake4x4-v1")
+    q = np.linspace(0, 1, 64).reshape(16, 4)
+    known = [{"values": q.max(1)}, {"visits": np.arange(16)}, {"q": q}, {"q": q, "policy": q.argmax(1)}]
+    pictures = [env.frame(None, params, **shown) for shown in [{}, *known]]
+    assert {picture.shape for picture in pictures} == {(256, 256, 3)}
+    assert len({picture.tobytes() for picture in pictures}) == 5
+    pits = np.asarray(params.cells) != 0
+    for picture in pictures[1:]:
+        changed = np.any(picture != pictures[0], axis=-1).reshape(4, 64, 4, 64).any(axis=(1, 3))
+        assert np.array_equal(changed, ~pits)
+
+
+def test_contact_sheet_holds_every_picture():
+    red, wide = np.full((50, 50, 3), (200, 0, 0), np.uint8), np.full((10, 40, 3), (0, 0, 200), np.uint8)
+    sheet = render.contact_sheet({"red": red, "wide": wide, "again": red}, columns=2, size=60)
+    assert sheet.shape == (200, 160, 3)
+    assert sheet[38, 40].tolist() == [200, 0, 0] and sheet[138, 40].tolist() == [200, 0, 0]
+    assert sheet[38, 120].tolist() == [0, 0, 200] and tuple(sheet[12, 120]) == render.PAPER
+    with pytest.raises(ValueError, match="`pictures` must not be empty"):
+        render.contact_sheet({})
