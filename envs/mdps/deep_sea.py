@@ -131,14 +131,21 @@ class DeepSea:
         self, key: jax.Array, state: DeepSeaState, action: jax.Array, params: DeepSeaParams
     ) -> tuple[DeepSeaState, Step]:
         """Return the state one row deeper and what happened; at the end nothing happens."""
-        key_slip, key_noise = jax.random.split(key)
+
+        def chance():
+            key_slip, key_noise = jax.random.split(key)
+            slips = jax.random.uniform(key_slip) < params.slip
+            return slips, params.noise * jax.random.normal(key_noise)
+
+        # Most seas leave nothing to chance, and where environments share their params this stays a branch.
+        is_random = (params.slip > 0) | (params.noise != 0)
+        slips, noise = jax.lax.cond(is_random, chance, lambda: (jnp.bool_(False), jnp.float32(0.0)))
         over = state.row >= self.size
         row = jnp.minimum(state.row, self.size - 1)
         right = (action == params.action_right[row, state.column]) & ~over
-        moved = right & (jax.random.uniform(key_slip) >= params.slip)
+        moved = right & ~slips
         corner = (row == self.size - 1) & ((state.column == 0) | (state.column == self.size - 1))
-        noise = jnp.where(corner & ~over, params.noise * jax.random.normal(key_noise), 0.0)
-        reward = self._reward(state.column, right, params) + noise
+        reward = self._reward(state.column, right, params) + jnp.where(corner & ~over, noise, 0.0)
         column = jnp.where(right, state.column + moved, state.column - 1)
         wrong = ~right & (row == state.column)
         state = DeepSeaState(

@@ -84,10 +84,10 @@ class MemoryChain:
 
     def reset(self, key: jax.Array, params: MemoryChainParams) -> tuple[MemoryChainState, jax.Array]:
         """Return new bits and a new query, and the observation of the bits."""
-        key_bits, key_query = jax.random.split(key)
+        words = jax.random.bits(key, (1 + self.num_bits,), jnp.uint32)
         state = MemoryChainState(
-            bits=jax.random.bernoulli(key_bits, shape=(self.num_bits,)).astype(jnp.int32),
-            query=jax.random.randint(key_query, (), 0, params.in_use, jnp.int32),
+            bits=(words[1:] >> 31).astype(jnp.int32),
+            query=(words[0] % params.in_use.astype(jnp.uint32)).astype(jnp.int32),
             t=jnp.int32(0),
         )
         return state, self._observe(state, params)

@@ -12,6 +12,7 @@ from envs.minatar.game import FIRE, LEFT, NOTHING, RIGHT, SIZE, MinAtar, MinAtar
 
 _BOTTOM = SIZE - 1
 _WAVE = np.array([0b0011111100] * 4 + [0] * 6, np.int32)
+_WAVE_SIZE = 24
 _SHOT_PERIOD = 5
 _ALIEN_SHOT_PERIOD = 10
 _SLOWEST, _FASTEST = 12, 6
@@ -26,6 +27,7 @@ class SpaceInvadersState:
       shots: `[10]` int32 board of the cannon's bullets.
       bombs: `[10]` int32 board of the aliens' bullets.
       aliens: `[10]` int32 board.
+      remaining: `[]` int32, how many aliens there are.
       right: `[]` bool, whether the aliens move right.
       move_period: `[]` int32, steps between two moves of a full wave.
       move_wait: `[]` int32, steps until the aliens move.
@@ -38,6 +40,7 @@ class SpaceInvadersState:
     shots: jax.Array
     bombs: jax.Array
     aliens: jax.Array
+    remaining: jax.Array
     right: jax.Array
     move_period: jax.Array
     move_wait: jax.Array
@@ -80,6 +83,7 @@ class SpaceInvaders(MinAtar):
             shots=jnp.zeros(SIZE, jnp.int32),
             bombs=jnp.zeros(SIZE, jnp.int32),
             aliens=jnp.asarray(_WAVE),
+            remaining=jnp.int32(_WAVE_SIZE),
             right=jnp.bool_(False),
             move_period=jnp.int32(_SLOWEST),
             move_wait=jnp.int32(_SLOWEST),
@@ -110,28 +114,30 @@ class SpaceInvaders(MinAtar):
         lower = jnp.concatenate([game.aliens[-1:], game.aliens[:-1]])
         aliens = jnp.where(turns, lower, jnp.where(moves, left_or_right, game.aliens))
         right = game.right ^ turns
+        columns = jnp.where(moves & ~turns, jnp.where(right, columns << 1, columns >> 1), columns)
         over |= moves & (aliens[_BOTTOM] & here != 0)
 
         bombs_due = game.bomb_wait == 0
-        bombs |= jnp.where(bombs_due, _shooter(aliens, x), 0)
+        bombs |= jnp.where(bombs_due, _shooter(aliens, columns, x), 0)
         killed = aliens & shots
-        aliens, shots = aliens & ~killed, shots & ~killed
-
-        cleared = (aliens == 0).all()
+        reward = count(killed)
+        remaining = game.remaining - reward
+        cleared = remaining == 0
         ramps = cleared & params.ramping & (game.move_period > _FASTEST)
         game = SpaceInvadersState(
             x=x,
-            shots=shots,
+            shots=shots & ~killed,
             bombs=bombs,
-            aliens=jnp.where(cleared, _WAVE, aliens),
+            aliens=jnp.where(cleared, _WAVE, aliens & ~killed),
+            remaining=jnp.where(cleared, _WAVE_SIZE, remaining),
             right=right,
             move_period=game.move_period - ramps,
-            move_wait=jnp.where(moves, jnp.minimum(count(game.aliens), game.move_period), game.move_wait) - 1,
+            move_wait=jnp.where(moves, jnp.minimum(game.remaining, game.move_period), game.move_wait) - 1,
             bomb_wait=jnp.where(bombs_due, _ALIEN_SHOT_PERIOD, game.bomb_wait) - 1,
             shot_wait=jnp.maximum(jnp.where(shoots, _SHOT_PERIOD, game.shot_wait) - 1, 0),
             level=game.level + ramps,
         )
-        return game, count(killed), over
+        return game, reward, over
 
     def observe(self, game: SpaceInvadersState) -> jax.Array:
         """Return cannon, aliens (again in the channel of their direction), and both sides' bullets."""
@@ -140,11 +146,15 @@ class SpaceInvaders(MinAtar):
         return picture([cannon, game.aliens, moves_left, moves_right, game.shots, game.bombs])
 
 
-def _shooter(aliens: jax.Array, x: jax.Array) -> jax.Array:
-    """Return the board with the lowest alien of the column nearest to `x`, of two the left one."""
-    columns = jnp.arange(SIZE, dtype=jnp.int32)
-    taken = (jnp.bitwise_or.reduce(aliens) >> columns) & 1 == 1
-    distance = jnp.where(taken, 2 * jnp.abs(columns - x) + (columns > x), 4 * SIZE)
-    column = jnp.where(distance == distance.min(), jnp.int32(1) << columns, 0).sum(dtype=jnp.int32)
-    rows = jnp.where(aliens & column != 0, columns, -1)
-    return jnp.where(rows == rows.max(), aliens & column, 0)
+def _shooter(aliens: jax.Array, columns: jax.Array, x: jax.Array) -> jax.Array:
+    """Return the board with the lowest alien of the column nearest to `x`, of two the left one.
+
+    Bit i of `columns` `[]` int32 says whether column i holds an alien.
+    """
+    up_to_here = (jnp.int32(2) << x) - 1
+    left, right = columns & up_to_here, columns & ~up_to_here
+    left_x, right_x = 31 - jax.lax.clz(left), 31 - jax.lax.clz(right & -right)
+    is_left = (left != 0) & ((right == 0) | (x - left_x <= right_x - x))
+    in_column = aliens & (jnp.int32(1) << jnp.where(is_left, left_x, right_x))
+    rows = jnp.where(in_column != 0, jnp.arange(SIZE, dtype=jnp.int32), -1)
+    return jnp.where(rows == rows.max(), in_column, 0)
