@@ -131,9 +131,11 @@ class DeepSea:
         self, key: jax.Array, state: DeepSeaState, action: jax.Array, params: DeepSeaParams
     ) -> tuple[DeepSeaState, Step]:
         """Return the state one row deeper and what happened; at the end nothing happens."""
+        # As data, for where params differ the branch becomes a choice, which would count as another use.
+        data, kind = jax.random.key_data(key), jax.random.key_impl(key)
 
         def chance():
-            key_slip, key_noise = jax.random.split(key)
+            key_slip, key_noise = jax.random.split(jax.random.wrap_key_data(data, impl=kind))
             slips = jax.random.uniform(key_slip) < params.slip
             return slips, params.noise * jax.random.normal(key_noise)
 
