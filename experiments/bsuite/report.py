@@ -134,8 +134,8 @@ def radar(means: Mapping[str, Mapping[str, float]], path: Path, title: str) -> P
     angles = np.linspace(0, 2 * np.pi, len(TAGS), endpoint=False)
     closed = np.append(angles, angles[0])
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 5.8), layout="constrained")
-        axis: Any = figure.add_subplot(projection="polar")
+        figure = Figure(figsize=(7.0, 6.0))
+        axis: Any = figure.add_axes((0.19, 0.1, 0.62, 0.7233), projection="polar")
         axis.set_theta_offset(np.pi / 2)
         axis.set_theta_direction(-1)
         for (name, scores), color in zip(means.items(), COLORS, strict=False):
@@ -159,9 +159,9 @@ def radar(means: Mapping[str, Mapping[str, float]], path: Path, title: str) -> P
             label.set_horizontalalignment("center" if abs(side) < 0.5 else "left" if side > 0 else "right")
         axis.tick_params(axis="x", pad=8)
         axis.spines["polar"].set_color("#bfbfbf")
-        axis.set_title(title, loc="left", pad=18)
+        figure.suptitle(title, x=0.02, y=0.975, ha="left", fontweight="bold")
         if len(means) > 1:
-            axis.legend(loc="upper left", bbox_to_anchor=(-0.16, 1.04))
+            axis.legend(loc="upper left", bbox_to_anchor=(-0.28, 1.14))
         make_folder(Path(path).parent)
         write_atomic(Path(path), lambda file: figure.savefig(file, format="png", facecolor="white"))
     return Path(path)

@@ -3,7 +3,8 @@
 Settings and tags are those of bsuite 0.3.6. Experiments that share an environment share a program: noise and
 scale are wrappers whose numbers are traced, and the base experiment has noise 0 and scale 1. Where settings
 differ in shape (the depth of the sea, numbers of bits and of distractors), observations are padded with
-zeros to the largest of the settings that are run.
+zeros to the largest of the settings that are run: worlds and scores stay what they are, but a network's first
+layer is as wide as the largest needs, and so is drawn with other weights than one of the setting's own width.
 """
 
 import importlib.util

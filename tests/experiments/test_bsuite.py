@@ -14,7 +14,7 @@ from PIL import Image
 from envs.vector import VecEnv
 from envs.wrappers import WrappedParams
 from experiments import cli
-from experiments.bsuite import runner, scores, suite
+from experiments.bsuite import report, runner, scores, suite
 from experiments.bsuite.scores import Log
 from experiments.compare.peers import bsuite_reference
 from jaxrl.algorithm import Algorithm
@@ -267,3 +267,21 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(capsys, tmp_pa
     code, out, err = jaxrl(capsys, *arguments, "--out", tmp_path / "out")
     assert (code, out) == (2, "") and err.startswith("jaxrl: error: ") and message in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stand_in_for_mnist_counts_to_no_tag(tmp_path):
+    logs = {name: made_logs(name, 0) for name in PUBLISHED}
+    stand_in, real = report.rows(logs, "digits"), report.rows(logs, "mnist")
+    assert [row.name for row in stand_in if not row.counts] == [
+        f"mnist{kind} (digits)" for kind in ("", "_noise", "_scale")
+    ]
+    assert all(row.counts and row.note == "" for row in real)
+    assert report.tags(stand_in)["basic"][1:] == (4, 5) and report.tags(real)["basic"][1:] == (5, 5)
+    assert "in place of MNIST: counts to no tag" in report.markdown(stand_in)
+    expected = np.mean([PUBLISHED[name]["scores"][0] for name in ("memory_len", "memory_size")])
+    assert report.tags(real)["memory"][0] == pytest.approx(expected)
+    assert f"| memory            |  {expected:.2f} | 2 of 2" in report.markdown(real)
+    means = {tag: mean for tag, (mean, _, _) in report.tags(stand_in).items()}
+    both = report.radar({"one": means, "other": means | {"memory": np.nan}}, tmp_path / "both.png", "two")
+    with Image.open(both) as picture:
+        assert len(picture.getcolors(maxcolors=10**6)) > 50
