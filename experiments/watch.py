@@ -9,10 +9,10 @@ import html
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -249,7 +249,7 @@ def render_page(
     experiment: Experiment, trace: Trace, optimum: np.ndarray, error: np.ndarray, mean_error: np.ndarray
 ) -> str:
     """Return the page as one string of HTML that names no other file."""
-    env, spec = experiment.env, experiment.spec
+    env, spec = cast(GridWorld, experiment.env), experiment.spec
     cells = np.asarray(experiment.params.cells)
     walked = np.asarray(trace.path)
     q = np.ascontiguousarray(trace.q, np.float32)
@@ -318,7 +318,7 @@ class _FinalObservation(Wrapper):
     def step(self, key: jax.Array, state: Any, action: Any, params: Params) -> tuple[Any, Step]:
         state, out = super().step(key, state, action, params)
         final = jnp.where(out.terminated | out.truncated, out.obs, 0).astype(jnp.float32)
-        return state, out.replace(metrics=out.metrics | {"final_obs": final})
+        return state, replace(out, metrics=out.metrics | {"final_obs": final})
 
 
 def _check_arguments(algorithm: str, episodes: int, config: Mapping[str, Any]) -> None:

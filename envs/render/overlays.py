@@ -29,8 +29,8 @@ class Wedges:
       texts: what is written in them, where the cell is large enough.
     """
 
-    fills: tuple[RGB, RGB, RGB, RGB]
-    texts: tuple[str, str, str, str]
+    fills: tuple[RGB, ...]
+    texts: tuple[str, ...]
     fill: None = None
 
     def draw(self, canvas: Canvas, size: int, ink: RGB) -> None:

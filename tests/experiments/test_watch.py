@@ -283,7 +283,8 @@ RIGHT, LEFT, END = "\ue014", "\ue012", "\ue010"
 
 def shown(value):
     """Return a number as the page writes it in a cell."""
-    text = re.sub(r"^(-?)0\.", r"\1.", f"{value:.2f}")
+    digits = 0 if abs(value) >= 9.95 else 1 if abs(value) >= 0.995 else 2
+    text = re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
     return "0" if float(text) == 0 else text.replace("-", "−")
 
 
