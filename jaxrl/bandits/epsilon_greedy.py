@@ -18,6 +18,7 @@ from jaxrl.bandits import estimates
 from jaxrl.bandits.learner import Learner, algorithm, number_of_arms
 from jaxrl.config import static, traced, validate
 from jaxrl.explore import schedules, selection
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -87,7 +88,7 @@ def explorer(
 
     return Learner(
         init=lambda key: estimates.init(num_arms, window),
-        draw=lambda key, num: jax.random.uniform(key, (num, num_arms + 1)),
+        draw=lambda key, num: bulk(jax.random.uniform, key, num, (num_arms + 1,)),
         select=select,
         update=lambda beliefs, x, arm, reward, n: estimates.update(beliefs, arm, reward, n, discount),
         values=values,

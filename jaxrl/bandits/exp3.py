@@ -16,6 +16,7 @@ from envs.core import Environment, Params
 from jaxrl.algorithm import Algorithm
 from jaxrl.bandits.learner import Learner, algorithm, check_unit_rewards, number_of_arms, unit_reward
 from jaxrl.config import static, traced, validate
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -49,7 +50,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     learner = Learner(
         init=lambda key: jnp.zeros(num_arms, jnp.float32),
-        draw=lambda key, num: jax.random.gumbel(key, (num, num_arms)),
+        draw=lambda key, num: bulk(jax.random.gumbel, key, num, (num_arms,)),
         select=lambda weights, x, gumbel, n: jnp.argmax(
             jnp.log(probabilities(weights, rate)) + gumbel
         ).astype(jnp.int32),

@@ -11,6 +11,7 @@ from envs.core import Environment, Params
 from jaxrl.algorithm import Algorithm
 from jaxrl.bandits.learner import Learner, algorithm, number_of_arms
 from jaxrl.config import static, traced, validate
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -49,7 +50,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     learner = Learner(
         init=lambda key: Preferences(logits=jnp.zeros(num_arms, jnp.float32), total=jnp.float32(0)),
-        draw=lambda key, num: jax.random.gumbel(key, (num, num_arms)),
+        draw=lambda key, num: bulk(jax.random.gumbel, key, num, (num_arms,)),
         select=lambda beliefs, x, gumbel, n: jnp.argmax(beliefs.logits + gumbel).astype(jnp.int32),
         update=update,
         values=lambda beliefs, x: beliefs.logits,

@@ -9,6 +9,7 @@ from jaxrl.bandits import estimates
 from jaxrl.bandits.estimates import Estimates
 from jaxrl.bandits.learner import Learner
 from jaxrl.explore import selection
+from jaxrl.ops.noise import bulk
 
 
 def index_policy(
@@ -30,7 +31,7 @@ def index_policy(
     """
     return Learner(
         init=lambda key: estimates.init(num_arms, window),
-        draw=lambda key, num: jax.random.uniform(key, (num, num_arms)),
+        draw=lambda key, num: bulk(jax.random.uniform, key, num, (num_arms,)),
         select=lambda beliefs, x, noise, n: selection.any_of(selection.best_actions(index(beliefs)), noise),
         update=lambda beliefs, x, arm, reward, n: estimates.update(beliefs, arm, read(reward), n, discount),
         values=lambda beliefs, x: estimates.means(beliefs),

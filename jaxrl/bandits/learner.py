@@ -77,7 +77,8 @@ def algorithm(env: Environment, params: Params, learner: Learner, num_steps: int
 
     Its metrics are means over these pulls: `reward`, the share of each arm (`pull_share_0`, ... for at most
     20 arms) and, where the environment tells its `expected_rewards`, `regret`, `optimal` (the share of best
-    arms) and `identified` (how often the policy would have recommended a best arm, were it to stop there).
+    arms), `identified` (how often the policy would have recommended a best arm, were it to stop there) and
+    `identified_after`, the number of pulls after which it always would have, as far as is known by then.
 
     Args:
       env: a bandit; any environment with discrete actions is played as if its steps were unrelated.
@@ -152,6 +153,8 @@ def algorithm(env: Environment, params: Params, learner: Learner, num_steps: int
             beliefs = learner.refit(beliefs, key_refit, before + num_steps)
         metrics = {name: total / num_steps for name, total in totals.items()}
         share = (after.pulls - state.pulls).astype(jnp.float32) / num_steps
+        if tells:
+            metrics["identified_after"] = after.unidentified.astype(jnp.float32)
         metrics |= {f"pull_share_{arm}": share[arm] for arm in range(min(num_arms, MAX_LISTED_ARMS))}
         return after.replace(beliefs=beliefs, key=key), metrics | episode_metrics(episode)
 

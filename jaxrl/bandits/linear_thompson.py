@@ -16,6 +16,7 @@ from jaxrl.algorithm import Algorithm
 from jaxrl.bandits import ridge
 from jaxrl.bandits.learner import Learner, algorithm, num_features, number_of_arms
 from jaxrl.config import static, traced, validate
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -45,7 +46,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     learner = Learner(
         init=lambda key: ridge.init(num_arms, size, config.regularization),
-        draw=lambda key, num: jax.random.normal(key, (num, num_arms)),
+        draw=lambda key, num: bulk(jax.random.normal, key, num, (num_arms,)),
         select=select,
         update=lambda beliefs, x, arm, reward, n: ridge.update(beliefs, x, arm, reward),
         values=lambda beliefs, x: ridge.predict(beliefs, x)[0],

@@ -14,6 +14,7 @@ from jaxrl.bandits import ridge
 from jaxrl.bandits.learner import Learner, algorithm, num_features, number_of_arms
 from jaxrl.config import static, traced, validate
 from jaxrl.explore import selection
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -43,7 +44,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     learner = Learner(
         init=lambda key: ridge.init(num_arms, size, config.regularization),
-        draw=lambda key, num: jax.random.uniform(key, (num, num_arms)),
+        draw=lambda key, num: bulk(jax.random.uniform, key, num, (num_arms,)),
         select=select,
         update=lambda beliefs, x, arm, reward, n: ridge.update(beliefs, x, arm, reward),
         values=lambda beliefs, x: ridge.predict(beliefs, x)[0],

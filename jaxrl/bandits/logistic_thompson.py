@@ -22,6 +22,7 @@ from jaxrl.bandits.learner import (
     unit_reward,
 )
 from jaxrl.config import static, traced, validate
+from jaxrl.ops.noise import bulk
 
 NEWTON_STEPS = 4
 
@@ -72,7 +73,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     learner = Learner(
         init=init,
-        draw=lambda key, num: jax.random.normal(key, (num, num_arms)),
+        draw=lambda key, num: bulk(jax.random.normal, key, num, (num_arms,)),
         select=select,
         update=lambda beliefs, x, arm, reward, n: update(beliefs, x, arm, unit_reward(reward)),
         values=lambda beliefs, x: jax.nn.sigmoid(beliefs.mean @ x),

@@ -21,6 +21,7 @@ from jaxrl.bandits import ridge
 from jaxrl.bandits.learner import Learner, algorithm, num_features, number_of_arms
 from jaxrl.config import static, traced, validate
 from jaxrl.nets.mlp import ACTIVATIONS, MLP
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -156,7 +157,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     learner = Learner(
         init=init,
-        draw=lambda key, num: jax.random.normal(key, (num, num_arms)),
+        draw=lambda key, num: bulk(jax.random.normal, key, num, (num_arms,)),
         select=select,
         update=update,
         values=lambda beliefs, x: ridge.predict(beliefs.models, features(beliefs, x))[0],

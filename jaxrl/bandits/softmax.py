@@ -13,6 +13,7 @@ from jaxrl.bandits import estimates
 from jaxrl.bandits.learner import Learner, algorithm, number_of_arms
 from jaxrl.config import static, traced, validate
 from jaxrl.explore import schedules
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -61,7 +62,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     learner = Learner(
         init=lambda key: estimates.init(num_arms, config.window),
-        draw=lambda key, num: jax.random.gumbel(key, (num, num_arms)),
+        draw=lambda key, num: bulk(jax.random.gumbel, key, num, (num_arms,)),
         select=select,
         update=update,
         values=values,

@@ -20,6 +20,7 @@ from jaxrl.bandits.estimates import Estimates
 from jaxrl.bandits.learner import Learner, algorithm, check_unit_rewards, number_of_arms, unit_reward
 from jaxrl.config import static, traced, validate
 from jaxrl.ops.beta import beta_noise, beta_of_noise
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -62,7 +63,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     def draw(key, num):
         if is_beta:
             return beta_noise(key, (num_arms,), num)
-        return jax.random.normal(key, (num, num_arms))
+        return bulk(jax.random.normal, key, num, (num_arms,))
 
     def select(beliefs, x, noise, n):
         if is_beta:

@@ -14,6 +14,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrl.ops.noise import bulk
+
 # Of the candidates at least 95 % are accepted at concentration 1, and 99.7 % at 10.
 ROUNDS = 2
 _TINY = 1e-30
@@ -68,13 +70,13 @@ def beta_noise(key: jax.Array, shape: tuple[int, ...], num: int | None = None) -
     (100, 12)
     """
     key_normal, key_uniform, key = jax.random.split(key, 3)
-    batch, width = () if num is None else (num,), 2 * math.prod(shape)
-    uniform = jax.random.uniform(key_uniform, (*batch, (ROUNDS + 1) * width), minval=_TINY)
-    return BetaNoise(
-        normal=jax.random.normal(key_normal, (*batch, ROUNDS * width)),
-        log_uniform=jnp.log(uniform),
-        key=key if num is None else jax.random.split(key, num),
+    width, count = 2 * math.prod(shape), 1 if num is None else num
+    noise = BetaNoise(
+        normal=bulk(jax.random.normal, key_normal, count, (ROUNDS * width,)),
+        log_uniform=bulk(_log_uniform, key_uniform, count, ((ROUNDS + 1) * width,)),
+        key=jax.random.split(key, count),
     )
+    return noise if num is not None else jax.tree.map(lambda x: x[0], noise)
 
 
 def beta_of_noise(noise: BetaNoise, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -103,7 +105,7 @@ def beta_of_noise(noise: BetaNoise, a: jax.Array, b: jax.Array) -> jax.Array:
         key, gamma, accepted = loop
         key_normal, key_uniform, key = jax.random.split(key, 3)
         normal = jax.random.normal(key_normal, shifted.shape)
-        log_uniform = jnp.log(jax.random.uniform(key_uniform, shifted.shape, minval=_TINY))
+        log_uniform = _log_uniform(key_uniform, shifted.shape)
         candidate, good = _candidate(normal, log_uniform, shifted)
         return key, jnp.where(accepted, gamma, candidate), accepted | good
 
@@ -114,6 +116,10 @@ def beta_of_noise(noise: BetaNoise, a: jax.Array, b: jax.Array) -> jax.Array:
     larger = jnp.maximum(log_a, log_b)
     gamma_a, gamma_b = gamma_a * jnp.exp(log_a - larger), gamma_b * jnp.exp(log_b - larger)
     return (gamma_a / (gamma_a + gamma_b)).reshape(a.shape)
+
+
+def _log_uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jnp.log(jax.random.uniform(key, shape, minval=_TINY))
 
 
 def _candidate(normal: jax.Array, log_uniform: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:

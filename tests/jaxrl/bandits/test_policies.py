@@ -231,6 +231,27 @@ def test_rewards_outside_the_unit_interval_are_refused_with_the_range(name):
         module.make(env, params, module.Config())
 
 
+def test_the_time_to_identify_is_the_last_pull_that_recommends_another_arm(bernoulli):
+    env, params = bernoulli(0.3, 0.6)
+    module = jaxrl.algorithm("ucb1")
+    algorithm = module.make(env, params, module.Config(num_steps=1))
+
+    def pull(state, t):
+        after, metrics = algorithm.step(state, t)
+        count, total = after.beliefs.count, after.beliefs.total
+        return after, (total / jnp.maximum(count, 1.0), metrics["identified_after"], metrics["regret"])
+
+    def run(key):
+        return jax.lax.scan(pull, algorithm.init(key), jnp.arange(60, dtype=jnp.int32))[1]
+
+    means, after, regret = map(np.asarray, jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 20)))
+    wrong = ~(means[..., 1] > means[..., 0])
+    expected = np.max(wrong * np.arange(1, 61), axis=1)
+    np.testing.assert_array_equal(after[:, -1], expected)
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(np.unique(regret), [0.0, 0.3], atol=1e-6)
+
+
 def test_impossible_arms_are_refused_before_a_sweep_is_compiled(bernoulli):
     module, keys = jaxrl.algorithm("ucb1"), jax.random.split(jax.random.key(0), 2)
     env, params = bernoulli(0.1, 0.2, 1.2)
