@@ -20,6 +20,7 @@ from experiments.options import (
     File,
     Flag,
     Folder,
+    Metric,
     Pairs,
     Run,
     Runs,
@@ -142,6 +143,8 @@ def table(
     runs_: Runs,
     *,
     runs: Folder = Path("runs"),
+    metric: Metric = None,
+    total: Flag = False,
     format: Literal["auto", "terminal", "markdown", "csv"] = "auto",
     output: File = None,
 ) -> int:
@@ -150,6 +153,8 @@ def table(
     Args:
         runs_: Run folders, names of runs, or beginnings of hashes.
         runs: Where runs are stored.
+        metric: Show the mean of this training metric at the end instead, for instance the regret of a bandit.
+        total: Sum the metric over the steps so far.
         format: Markdown, a terminal table, or every learning curve as CSV (needs pandas); by default a
             terminal table on a terminal, else Markdown.
         output: Write to this file instead.
@@ -159,15 +164,18 @@ def table(
     from experiments import store, tables
 
     results = _results(runs, runs_)
+    _check_total(metric, total)
+    if format == "csv" and metric is not None:
+        raise UsageError("`--metric` has no CSV, which holds the evaluations; leave one of both out")
     if format == "auto":
         format = "terminal" if sys.stdout.isatty() and output is None else "markdown"
     if format == "terminal" and output is None:
-        Console().print(tables.for_terminal(tables.rows(results)))
+        Console().print(tables.for_terminal(tables.rows(results, metric, total)))
         return 0
     text = (
         tables.frame(results).to_csv(index=False)
         if format == "csv"
-        else tables.markdown(tables.rows(results))
+        else tables.markdown(tables.rows(results, metric, total))
     )
     if output is None:
         print(text, end="")
@@ -178,24 +186,34 @@ def table(
     return 0
 
 
-def plot(runs_: Runs, *, runs: Folder = Path("runs"), output: File = None) -> int:
+def plot(
+    runs_: Runs,
+    *,
+    runs: Folder = Path("runs"),
+    metric: Metric = None,
+    total: Flag = False,
+    output: File = None,
+) -> int:
     """Draw learning curves with 95 % bands as PNG and, for a sweep, what its hyperparameters do.
 
     Args:
         runs_: Run folders, names of runs, or beginnings of hashes.
         runs: Where runs are stored.
-        output: The picture of the learning curves; by default `curves.png` in the (first) run's folder. That
-            of the hyperparameters lies beside it.
+        metric: Draw this training metric instead, for instance the regret of a bandit.
+        total: Sum the metric over the steps so far.
+        output: The picture of the learning curves; by default `curves.png` (or `METRIC.png`) in the (first)
+            run's folder. That of the hyperparameters lies beside it.
     """
     from experiments import plots
 
     results = _results(runs, runs_)
-    path = output or results[0].path / "curves.png"
+    _check_total(metric, total)
+    path = output or results[0].path / f"{metric or 'curves'}.png"
     if path.suffix.lower() != ".png":
         raise UsageError(f"`--output` must end in .png, got {path}")
-    print(plots.learning_curves(results, path))
+    print(plots.learning_curves(results, path, metric, total))
     for result in results:
-        if result.spec.grid:
+        if result.spec.grid and metric is None:
             beside = (
                 f"{path.stem}-{result.spec.hash()[:6]}-grid.png"
                 if len(results) > 1
@@ -584,6 +602,11 @@ def _progress(quiet: bool) -> Any:
     from experiments.progress import Progress
 
     return Progress(None if quiet else Console(stderr=True))
+
+
+def _check_total(metric: str | None, total: bool) -> None:
+    if total and metric is None:
+        raise UsageError("`--total` sums a training metric; name it with `--metric`, for instance regret")
 
 
 def _check_seed(seed: int) -> None:

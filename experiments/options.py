@@ -42,6 +42,7 @@ Count = Annotated[
 Flag = FlagCreatePairsOff[bool]
 Folder = Annotated[Path, arg(metavar="FOLDER")]
 File = Annotated[Path | None, arg(metavar="FILE")]
+Metric = Annotated[str | None, arg(metavar="NAME")]
 Run = Annotated[Positional[str], arg(metavar="RUN")]
 Runs = Annotated[Positional[tuple[str, ...]], arg(metavar="RUN...")]
 Pairs = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")]

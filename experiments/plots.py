@@ -1,8 +1,8 @@
 """Runs as pictures: learning curves with confidence bands, and what each hyperparameter does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,14 +36,31 @@ STYLE: Any = {
 }
 
 
-def learning_curves(results: Sequence[Result], path: Path) -> Path:
+class _Curve(NamedTuple):
+    """A line of a panel: what is drawn at each of P points for S seeds, and how good its last policy is."""
+
+    label: str
+    steps: np.ndarray
+    values: np.ndarray
+    score: float
+
+
+def learning_curves(
+    results: Sequence[Result], path: Path, metric: str | None = None, total: bool = False
+) -> Path:
     """Draw evaluation return against environment steps into the PNG `path`, and return it.
 
-    One panel an environment; one curve a configuration (at most as many as there are colours: the best),
-    the interquartile mean over seeds with its 95 % bootstrap band.
+    One panel an environment; one curve a configuration (at most as many as there are colours: those of the
+    best return), the interquartile mean over seeds with its 95 % bootstrap band.
+
+    Args:
+      results: the runs.
+      path: the picture.
+      metric: a training metric to draw instead, its mean over seeds with Student's 95 % interval.
+      total: sum the metric over the steps so far.
 
     Raises:
-      StoreError: if there is nothing to draw, or the file cannot be written.
+      StoreError: if there is nothing to draw, no such metric, or the file cannot be written.
     """
     if not results:
         raise StoreError("there is no run to plot")
@@ -52,7 +69,10 @@ def learning_curves(results: Sequence[Result], path: Path) -> Path:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     worlds = list(dict.fromkeys(result.spec.env for result in results))
-    panels = {world: _curves([r for r in results if r.spec.env == world]) for world in worlds}
+    panels = {world: _curves([r for r in results if r.spec.env == world], metric, total) for world in worlds}
+    drawn = "evaluation return (IQM, 95 % interval)"
+    if metric is not None:
+        drawn = f"{'total ' if total else ''}{metric.replace('_', ' ')} (mean, 95 % interval)"
     columns = min(len(worlds), 3)
     lines = -(-len(worlds) // columns)
     below = max(_legend_rows(curves) for curves in panels.values())
@@ -62,14 +82,15 @@ def learning_curves(results: Sequence[Result], path: Path) -> Path:
         axes = figure.subplots(lines, columns, squeeze=False).reshape(-1)
         for axis, (world, curves) in zip(axes, panels.items(), strict=False):
             shown = _best(curves, len(COLORS))
-            for number, (label, steps, returns) in enumerate(shown):
-                _curve(axis, label, steps, returns, COLORS[number], MARKERS[number])
+            for number, curve in enumerate(shown):
+                average = _iqm_interval if metric is None else stats.mean_interval
+                _draw_curve(axis, curve, average, COLORS[number], MARKERS[number])
             hidden = (
                 f" (best {len(shown)} of {len(curves)} configurations)" if len(shown) < len(curves) else ""
             )
             axis.set_title(world + hidden, loc="left")
             axis.set_xlabel("environment steps per seed")
-            axis.set_ylabel("evaluation return (IQM, 95 % interval)")
+            axis.set_ylabel(drawn)
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             axis.xaxis.set_major_locator(MaxNLocator(6))
             axis.set_xlim(left=0)
@@ -112,42 +133,52 @@ def hyperparameters(result: Result, path: Path) -> Path:
         return save(figure, path)
 
 
-def _curves(results: Sequence[Result]) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Return `(label, steps [E], returns [S, E])` of every configuration, labels told apart."""
+def _curves(results: Sequence[Result], metric: str | None, total: bool) -> list[_Curve]:
+    """Return the curve of every configuration, labels told apart."""
     several = len({(result.spec.algorithm, result.spec.name) for result in results}) > 1
     curves = []
     for result in results:
         prefix = result.spec.name if several else ""
-        for index, (returns, finite) in enumerate(zip(result.returns, result.finite, strict=True)):
+        steps, values = result.steps, result.returns
+        if metric is not None:
+            steps, values = result.arrays["metric_steps"], result.metric(metric, total)
+        for index, (rows, finite) in enumerate(zip(values, result.finite, strict=True)):
             own = result.label(index) if result.spec.grid or not prefix else ""
             label = ": ".join(part for part in (prefix, own) if part)
-            alive = returns[finite]
-            lost = f", {len(returns) - len(alive)} diverged" if len(alive) < len(returns) else ""
-            curves.append((f"{label} (n={len(alive)}{lost})", result.steps, alive))
+            alive = rows[finite]
+            lost = f", {len(rows) - len(alive)} diverged" if len(alive) < len(rows) else ""
+            score = float(stats.iqm(result.returns[index, finite, -1])) if len(alive) else -np.inf
+            curves.append(_Curve(f"{label} (n={len(alive)}{lost})", steps, alive, score))
     return curves
 
 
-def _legend_rows(curves: list) -> int:
+def _legend_rows(curves: list[_Curve]) -> int:
     """Return how many rows a legend below the panel needs; none if it fits among the curves."""
     shown = _best(curves, len(COLORS))
     if len(shown) <= 4:
         return 0
-    return len(shown) if max(len(label) for label, _, _ in shown) > 30 else -(-len(shown) // 2)
+    return len(shown) if max(len(curve.label) for curve in shown) > 30 else -(-len(shown) // 2)
 
 
-def _best(curves: list, count: int) -> list:
+def _best(curves: list[_Curve], count: int) -> list[_Curve]:
     if len(curves) <= count:
         return curves
-    score = [float(stats.iqm(returns[:, -1])) if len(returns) else -np.inf for _, _, returns in curves]
-    chosen = sorted(np.argsort(score)[::-1][:count])
+    chosen = sorted(np.argsort([curve.score for curve in curves])[::-1][:count])
     return [curves[i] for i in chosen]
 
 
-def _curve(axis: Any, label: str, steps: np.ndarray, returns: np.ndarray, color: str, marker: str) -> None:
-    if len(returns) == 0:
+def _iqm_interval(values: np.ndarray) -> stats.Interval:
+    return stats.stratified_bootstrap(values, reps=2000)
+
+
+def _draw_curve(
+    axis: Any, curve: _Curve, average: Callable[[np.ndarray], stats.Interval], color: str, marker: str
+) -> None:
+    label, steps, values, _ = curve
+    if len(values) == 0:
         axis.plot([], [], color=color, marker=marker, label=label)
         return
-    intervals = [stats.stratified_bootstrap(returns[:, e], reps=2000) for e in range(len(steps))]
+    intervals = [average(values[:, e]) for e in range(len(steps))]
     axis.plot(
         steps,
         [interval.estimate for interval in intervals],
@@ -157,7 +188,7 @@ def _curve(axis: Any, label: str, steps: np.ndarray, returns: np.ndarray, color:
         markevery=max(1, len(steps) // 12),
         label=label,
     )
-    if len(returns) > 1:
+    if len(values) > 1:
         low, high = ([getattr(interval, side) for interval in intervals] for side in ("low", "high"))
         axis.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
 

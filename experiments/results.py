@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.core import unknown
 from experiments import store
 from experiments.runner import stored_spec
 from experiments.spec import RunSpec, show
@@ -47,6 +48,24 @@ class Result:
     def final_returns(self) -> np.ndarray:
         """Mean return of each seed in the last evaluation, `[C, S]`; NaN where a seed has diverged."""
         return np.where(self.finite, self.returns[:, :, -1], np.nan)
+
+    def metric(self, name: str, total: bool = False) -> np.ndarray:
+        """Return a training metric of each seed at each log point, `[C, S, P]`.
+
+        Args:
+          name: of the metric.
+          total: sum it over the steps up to there, which makes of a regret a step the cumulative regret.
+
+        Raises:
+          StoreError: if the run has no such metric, naming the closest ones.
+        """
+        known = [key.removeprefix("metrics/") for key in self.arrays if key.startswith("metrics/")]
+        if name not in known:
+            raise store.StoreError(f"{self.path}: {unknown('metric', name, known)}")
+        values = self.arrays[f"metrics/{name}"]
+        if not total:
+            return values
+        return np.cumsum(values * np.diff(self.arrays["metric_steps"], prepend=0), axis=-1)
 
     def label(self, index: int) -> str:
         """Return what sets configuration `index` apart from the run's others, or the algorithm's name."""

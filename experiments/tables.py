@@ -1,4 +1,4 @@
-"""Runs as a table: IQM with its interval, seeds, steps and seconds; Markdown, a terminal, or pandas."""
+"""Runs as a table: a mean with its interval, seeds, steps and seconds; Markdown, a terminal, or pandas."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ import numpy as np
 from experiments.results import Result
 from jaxrl import stats
 
+_RETURN = "return: IQM [95 %]"
 HEADER: tuple[str, ...] = (
     "algorithm",
     "environment",
     "configuration",
-    "return: IQM [95 %]",
+    _RETURN,
     "seeds",
     "steps",
     "run",
@@ -21,7 +22,6 @@ HEADER: tuple[str, ...] = (
     "id",
 )
 # Columns that a run's rows never share in print, and those whose value does not say what it is.
-_OWN = ("configuration", "return: IQM [95 %]")
 _NAMED = ("seeds", "steps", "run", "compile", "id")
 _RIGHT = (False, False, False, True, True, True, True, True, False)
 
@@ -32,12 +32,13 @@ class Row:
 
     Attributes:
       algorithm, env, configuration: what was run.
-      interval: interquartile mean of the last evaluation over the seeds; None if all have diverged.
+      interval: over the seeds, of what `measure` says; None if all have diverged.
       num_seeds: how many seeds were run, of which `num_diverged` are left out of `interval`.
       steps: environment steps of each seed.
       run_seconds, compile_seconds: of the whole run, which all its configurations share.
       id: the beginning of the run's hash.
       status: "finished", "diverged", "interrupted" or "running".
+      measure: what was averaged and how: the return of the last evaluation, or a training metric.
     """
 
     algorithm: str
@@ -51,6 +52,7 @@ class Row:
     compile_seconds: float
     id: str
     status: str
+    measure: str = _RETURN
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -74,15 +76,30 @@ class Row:
         )
 
 
-def rows(results: Sequence[Result]) -> list[Row]:
-    """Return a row for each configuration of each run, in the order given."""
-    return [_row(result, index) for result in results for index in range(len(result.spec.configurations()))]
+def rows(results: Sequence[Result], metric: str | None = None, total: bool = False) -> list[Row]:
+    """Return a row for each configuration of each run, in the order given.
+
+    Args:
+      results: the runs.
+      metric: a training metric to show at its last log point, by its mean over the seeds; by default the
+        interquartile mean of the last evaluation's return.
+      total: sum the metric over the steps up to there.
+
+    Raises:
+      StoreError: if a run has no such metric.
+    """
+    return [
+        _row(result, index, metric, total)
+        for result in results
+        for index in range(len(result.spec.configurations()))
+    ]
 
 
 def markdown(table: Sequence[Row]) -> str:
     """Return the rows as a Markdown table with aligned columns, and the notes that they need."""
-    lines = [HEADER, *(row.cells for row in table)]
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(HEADER))]
+    header = _header(table)
+    lines = [header, *(row.cells for row in table)]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
 
     def text(cells: Sequence[str]) -> str:
         padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, _RIGHT, strict=True))
@@ -92,7 +109,7 @@ def markdown(table: Sequence[Row]) -> str:
         "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, _RIGHT, strict=True)) + "|"
     )
     return (
-        "\n".join([text(HEADER), rule, *map(text, lines[1:]), *(f"\n{note}" for note in notes(table))]) + "\n"
+        "\n".join([text(header), rule, *map(text, lines[1:]), *(f"\n{note}" for note in notes(table))]) + "\n"
     )
 
 
@@ -110,13 +127,15 @@ def _run_for_terminal(table: Sequence[Row]) -> tuple[Any, Any]:
     from rich.table import Table
     from rich.text import Text
 
-    lines = [dict(zip(HEADER, row.cells, strict=True)) for row in table]
-    shared = [name for name in HEADER if name not in _OWN and len({line[name] for line in lines}) == 1]
+    header = _header(table)
+    lines = [dict(zip(header, row.cells, strict=True)) for row in table]
+    own = ("configuration", table[0].measure)
+    shared = [name for name in header if name not in own and len({line[name] for line in lines}) == 1]
     said = [f"{name} {lines[0][name]}" if name in _NAMED else lines[0][name] for name in shared]
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    kept = [name for name in HEADER if name not in shared and any(line[name] for line in lines)]
+    kept = [name for name in header if name not in shared and any(line[name] for line in lines)]
     for name in kept:
-        right = _RIGHT[HEADER.index(name)]
+        right = _RIGHT[header.index(name)]
         drawn.add_column(name, justify="right" if right else "left", overflow="fold")
     for line in lines:
         drawn.add_row(*(line[name] for name in kept))
@@ -178,15 +197,22 @@ def frame(results: Sequence[Result]) -> Any:
     return pd.concat(parts, ignore_index=True)
 
 
-def _row(result: Result, index: int) -> Row:
-    final = result.final_returns[index]
+def _header(table: Sequence[Row]) -> tuple[str, ...]:
+    return tuple(table[0].measure if name == _RETURN else name for name in HEADER) if table else HEADER
+
+
+def _row(result: Result, index: int, metric: str | None, total: bool) -> Row:
+    final, average, measure = result.final_returns[index], stats.stratified_bootstrap, _RETURN
+    if metric is not None:
+        final = np.where(result.finite[index], result.metric(metric, total)[index, :, -1], np.nan)
+        average, measure = stats.mean_interval, f"{'total ' if total else ''}{metric}: mean [95 %]"
     finite = final[np.isfinite(final)]
     manifest = result.manifest
     return Row(
         algorithm=result.spec.algorithm,
         env=result.spec.env,
         configuration="" if not result.spec.grid else result.label(index),
-        interval=stats.stratified_bootstrap(finite) if finite.size else None,
+        interval=average(finite) if finite.size else None,
         num_seeds=len(final),
         num_diverged=len(final) - len(finite),
         steps=int(result.steps[-1]),
@@ -194,4 +220,5 @@ def _row(result: Result, index: int) -> Row:
         compile_seconds=manifest.get("trace_seconds", 0.0) + manifest.get("compile_seconds", 0.0),
         id=result.spec.hash()[:6],
         status=manifest["status"],
+        measure=measure,
     )

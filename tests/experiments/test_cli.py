@@ -188,6 +188,16 @@ def test_every_command_has_help(capsys, command):
     assert described.strip()
 
 
+def test_a_metric_has_its_own_table_and_picture(capsys, runs, finished):
+    code, text, _ = jaxrl(capsys, "table", "tiny", "--runs", runs, "--metric", "entropy")
+    assert code == 0
+    assert "| entropy: mean [95 %] |" in text
+    code, out, _ = jaxrl(capsys, "plot", "tiny", "--runs", runs, "--metric", "entropy", "--total")
+    assert (code, out) == (0, f"{runs / 'tiny' / finished.name / 'entropy.png'}\n")
+    assert "did you mean 'entropy'?" in refused(capsys, "table", "tiny", "--runs", runs, "--metric", "entrop")
+    assert "name it with `--metric`" in refused(capsys, "plot", "tiny", "--runs", runs, "--total")
+
+
 def test_figures_are_modules_of_a_package(capsys, monkeypatch):
     from experiments.figures import bandits
 

@@ -65,6 +65,19 @@ def test_a_curve_is_the_iqm_over_seeds_with_a_band_around_it(tmp_path, figures):
         assert len(image.convert("RGB").getcolors(1 << 24)) > 50
 
 
+def test_a_training_metric_is_drawn_by_its_mean_summed_over_steps(tmp_path, figures):
+    run = result()
+    regret = RNG.random((1, 12, 2))
+    run.arrays.update({"metric_steps": np.array([100, 300]), "metrics/regret": regret})
+    plots.learning_curves([run], tmp_path / "regret.png", "regret", total=True)
+    (axis,) = figures[0].axes
+    assert axis.get_ylabel() == "total regret (mean, 95 % interval)"
+    np.testing.assert_array_equal(axis.lines[0].get_xdata(), [100, 300])
+    np.testing.assert_allclose(
+        axis.lines[0].get_ydata(), np.cumsum(regret[0].mean(axis=0) * [100, 200]), rtol=1e-6
+    )
+
+
 def test_there_is_one_panel_an_environment_and_one_curve_a_run(tmp_path, figures):
     runs = [
         result("A-v1", name="a"),

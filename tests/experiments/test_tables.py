@@ -10,6 +10,7 @@ from scipy.stats import trim_mean
 from experiments import tables
 from experiments.results import Result
 from experiments.spec import RunSpec
+from experiments.store import StoreError
 from jaxrl import stats
 
 
@@ -32,8 +33,10 @@ def result(returns, status="finished", finite=None, **changes) -> Result:
         # Two episodes whose mean is the return.
         "episode_return": np.stack([both - 1, both + 1], axis=-1),
         "episode_length": np.full((*both.shape, 2), 7),
-        "metric_steps": np.array([1000]),
-        "finite": np.ones((num_configs, num_seeds, 1), bool) if finite is None else finite,
+        "metric_steps": np.array([400, 1000]),
+        # 0.5 a step at first, and then what stands in for the return.
+        "metrics/regret": np.stack([np.full_like(returns, 0.5), returns], axis=-1),
+        "finite": np.ones((num_configs, num_seeds, 2), bool) if finite is None else finite,
     }
     manifest = {"status": status, "run_seconds": 12.34, "trace_seconds": 1.0, "compile_seconds": 4.5}
     return Result(None, spec, manifest, arrays)
@@ -51,6 +54,17 @@ def test_a_row_holds_the_iqm_of_the_last_evaluation_over_seeds():
         assert (row.interval.low, row.interval.high) == pytest.approx((expected.low, expected.high), rel=1e-6)
         assert (row.num_seeds, row.num_diverged, row.steps) == (20, 0, 1000)
         assert (row.run_seconds, row.compile_seconds) == (12.34, 5.5)
+
+
+def test_a_training_metric_is_shown_by_its_mean_and_summed_over_steps():
+    run = result(SCORES)
+    row, _ = tables.rows([run], "regret")
+    assert row.interval == stats.mean_interval(np.float32(SCORES[0]))
+    total, _ = tables.rows([run], "regret", total=True)
+    assert total.interval.estimate == pytest.approx(400 * 0.5 + 600 * SCORES[0].mean(), rel=1e-6)
+    assert "| total regret: mean [95 %] |" in tables.markdown([total])
+    with pytest.raises(StoreError, match="unknown metric 'regrets'; did you mean 'regret'"):
+        tables.rows([run], "regrets")
 
 
 def test_markdown_is_a_well_formed_table():
