@@ -178,6 +178,7 @@ def main() -> int:
     rounds = args.loop_rounds or (1 if args.quick else 5)
     prepare_jax()
     np.random.seed(0)
+    from jaxrl.bandits.ab_test import sample_size
 
     loops = {
         "thompson": speed(thompson_loop, rounds, num_steps),
@@ -188,9 +189,14 @@ def main() -> int:
     check = thompson_vectorised(num_runs, num_steps)
     loops["thompson, NumPy over all runs"] = num_runs * num_steps / (time.perf_counter() - begun)
     curves = {name: play(name, fields, num_runs, num_steps) for name, fields in POLICIES.items()}
-
     speeds = speed_table(loops, curves, num_runs, num_steps)
-    claims = claims_table(curves, check, num_runs, num_steps)
+
+    test_steps = float(len(RATES) * sample_size(RATES[0], RATES[1] - RATES[0], num_variants=len(RATES) - 1))
+    tested = play("ab_test", {"test_steps": test_steps}, num_runs, num_steps)
+    print(
+        f"\nthe A/B test has {test_steps:,.0f} visitors: power 0.8 to tell {RATES[1]:.0%} from {RATES[0]:.0%}"
+    )
+    claims = claims_table(curves | {"ab_test": tested}, check, num_runs, num_steps)
     _report.write(
         "bandits",
         {
@@ -199,6 +205,7 @@ def main() -> int:
             "steps": num_steps,
             "loops": loops,
             "speeds": speeds,
+            "ab_test_steps": test_steps,
             "claims": claims,
         },
         args.quick,
@@ -277,32 +284,29 @@ def claims_table(
         means = resampled.mean(axis=1)
         return means[..., 0] / means[..., 1]
 
-    half = num_steps // 2
+    def over_thompson(name, pulls):
+        both = np.stack([at(name, pulls), at("thompson", pulls)], axis=1)
+        return stats.stratified_bootstrap(both, ratio, reps=2000)
+
     uniform = max(RATES) - float(np.mean(RATES))
     rows: list[tuple[str, stats.Interval | float]] = []
-    for pulls in (half, num_steps):
+    for pulls in (num_steps // 2, num_steps):
         for name in curves:
             rows.append((f"regret of {name} after {pulls:,}", stats.mean_interval(at(name, pulls))))
-        both = np.stack([at("epsilon_greedy", pulls), at("thompson", pulls)], axis=1)
-        rows.append(
-            (f"epsilon-greedy / Thompson after {pulls:,}", stats.stratified_bootstrap(both, ratio, reps=2000))
-        )
-        rows.append((f"uniform allocation after {pulls:,} (exact)", uniform * pulls))
+        for name in ("epsilon_greedy", "ab_test"):
+            rows.append((f"regret of {name} / of thompson after {pulls:,}", over_thompson(name, pulls)))
+        rows.append((f"regret of equal allocation after {pulls:,} (exact)", uniform * pulls))
         rows.append((f"Lai and Robbins' C ln n at {pulls:,}", lai_robbins(RATES) * float(np.log(pulls))))
     rows.append((f"regret of thompson in plain NumPy after {num_steps:,}", stats.mean_interval(check)))
-    for name in ("thompson", "epsilon_greedy"):
-        after = curves[name].identified_after
-        rows.append(
-            (f"{name}: pulls until the best arm is recommended for good, median", float(np.median(after)))
-        )
+    for name, curve in curves.items():
+        after = curve.identified_after
+        late = curve.pulls > 0.8 * num_steps
+        best = int(np.argmax(RATES))
+        share = stats.mean_interval(curve.shares[:, late, best].mean(axis=1))
+        rows.append((f"{name}: pulls until it recommends the best arm for good", stats.mean_interval(after)))
+        rows.append((f"{name}: the same, median", float(np.median(after))))
         rows.append((f"{name}: runs that have done so by 2,000 pulls", float(np.mean(after <= 2000))))
-        late = curves[name].pulls > 0.8 * num_steps
-        rows.append(
-            (
-                f"{name}: share of the best arm in the last fifth",
-                stats.mean_interval(curves[name].optimal[:, late].mean(axis=1)),
-            )
-        )
+        rows.append((f"{name}: share of the best arm in the last fifth", share))
     print(
         "\n"
         + _report.table(
