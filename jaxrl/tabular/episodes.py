@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from jaxrl.algorithm import Algorithm, Metrics, State
 
 
-def record(algorithm: Algorithm, state: State, num_steps: int, start: int = 0) -> tuple[State, Metrics]:
+def record(
+    algorithm: Algorithm, state: State, num_steps: int, start: int | jax.Array = 0
+) -> tuple[State, Metrics]:
     """Return the state after `num_steps` environment steps, and the metrics of each, `[num_steps]`.
 
     Where `metrics["episodes"]` is 1 an episode ended, with `episode_return` and `episode_length`.
@@ -19,7 +21,7 @@ def record(algorithm: Algorithm, state: State, num_steps: int, start: int = 0) -
       algorithm: of one environment step an iteration (`num_steps=1` in its config).
       state: as `algorithm.init` or this function returned it.
       num_steps: T.
-      start: environment steps done before.
+      start: `[]` int, environment steps done before.
 
     Raises:
       ValueError: if an iteration has more steps than one.

@@ -24,14 +24,11 @@ def test_a_record_in_two_parts_is_one_record():
     config = q_learning.Config(num_steps=1, total_steps=200.0)
     algorithm = q_learning.make(*envs.make("FrozenLake4x4-v1"), config)
 
-    @jax.jit
-    def run(key):
-        state = algorithm.init(key)
-        middle, first = record(algorithm, state, 40)
-        _, second = record(algorithm, middle, 60, start=40)
-        return record(algorithm, state, 100)[1], first, second
-
-    whole, first, second = run(jax.random.key(0))
+    half = jax.jit(lambda state, start: record(algorithm, state, 50, start))
+    state = algorithm.init(jax.random.key(0))
+    middle, first = half(state, 0)
+    _, second = half(middle, 50)
+    _, whole = jax.jit(lambda state: record(algorithm, state, 100))(state)
     for name, values in whole.items():
         np.testing.assert_array_equal(values, np.concatenate([first[name], second[name]]))
     np.testing.assert_allclose(whole["epsilon"], 1 - 0.95 * np.arange(100) / 100, rtol=1e-5)

@@ -18,7 +18,9 @@ def random_mdp(key):
     """Return a dense model whose last state is terminal."""
     key_P, key_R = jax.random.split(key)
     terminal = jnp.arange(S) == S - 1
-    P = jax.random.dirichlet(key_P, jnp.full(S, 0.3), (S, A))
+    # Few large probabilities and many small ones.
+    weights = jax.random.exponential(key_P, (S, A, S)) ** 3
+    P = weights / jnp.sum(weights, axis=-1, keepdims=True)
     stay = jnp.broadcast_to(jnp.eye(S)[:, None], (S, A, S))
     return TabularMDP(
         P=jnp.where(terminal[:, None, None], stay, P),
@@ -171,13 +173,14 @@ def test_epsilon_soft_optimum_is_the_fixed_point_of_the_mixed_backup(mdps):
     np.testing.assert_allclose(0.7 * q.max(axis=1) + 0.3 * q.mean(axis=1), value, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 5, 32, 33, 100])
+@pytest.mark.parametrize("size", [1, 5, 64, 100])
 def test_linear_equations_against_numpy(size):
     rng = np.random.default_rng(size)
     matrix = np.eye(size) - 0.97 * rng.dirichlet(np.full(size, 0.3), (4, size))
     right = rng.normal(size=(4, size))
+    solve = jax.jit(jax.vmap(linear.solve))
     for system in (matrix, matrix.swapaxes(1, 2)):
-        found = jax.vmap(linear.solve)(jnp.asarray(system, jnp.float32), jnp.asarray(right, jnp.float32))
+        found = solve(jnp.asarray(system, jnp.float32), jnp.asarray(right, jnp.float32))
         expected = np.linalg.solve(system, right[..., None])[..., 0]
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
