@@ -80,8 +80,16 @@ class Environment(Protocol):
 
 
 _FACTORIES: dict[str, Callable[..., Environment]] = {}
-# Suites of foreign environments: modules with `NAMES` and `make(name, **options)`, imported on first use.
-_SUITES: dict[str, str] = {"gymnax": "envs.adapters.gymnax"}
+# Suites of foreign environments: modules with `NAMES` and `make(name, **options)`, imported on first use. A
+# suite is called like the package that it adapts; one with `OPEN = True` takes other names than those, too.
+_SUITES: dict[str, str] = {
+    "craftax": "envs.adapters.craftax",
+    "gymnasium": "envs.adapters.gymnasium",
+    "gymnax": "envs.adapters.gymnax",
+    "jumanji": "envs.adapters.jumanji",
+    "navix": "envs.adapters.navix",
+    "xminigrid": "envs.adapters.xminigrid",
+}
 
 
 def register(id: str, factory: Callable[..., Environment]) -> None:
@@ -100,7 +108,11 @@ def register(id: str, factory: Callable[..., Environment]) -> None:
 
 
 def names(suite: str | None = None) -> list[str]:
-    """Return the ids that `make` accepts, sorted: all of them, or one suite's (`"native"`, `"gymnax"`, ...).
+    """Return the ids that `make` accepts, sorted.
+
+    Args:
+      suite: "native", or a suite's name, whether its package is installed or not; None for the native ones
+        and those of all suites whose package is installed.
 
     >>> "FrozenLake8x8-v1" in names("native")
     True
@@ -108,7 +120,7 @@ def names(suite: str | None = None) -> list[str]:
     _check_suite(suite)
     ids = list(_FACTORIES) if suite in (None, "native") else []
     for prefix, module in _SUITES.items():
-        if suite in (None, prefix):
+        if suite == prefix or (suite is None and missing_extra(prefix) is None):
             ids += [f"{prefix}/{name}" for name in importlib.import_module(module).NAMES]
     return sorted(ids)
 
@@ -133,8 +145,8 @@ def make(id: str, **options: Any) -> tuple[Environment, Params]:
             raise ValueError(unknown("environment", id, names()))
         _check_suite(suite)
         module = importlib.import_module(_SUITES[suite])
-        if name not in module.NAMES:
-            raise ValueError(unknown("environment", id, names()))
+        if name not in module.NAMES and not getattr(module, "OPEN", False):
+            raise ValueError(unknown("environment", id, names(suite)))
 
         def factory(**options):
             return module.make(name, **options)
@@ -146,6 +158,25 @@ def make(id: str, **options: Any) -> tuple[Environment, Params]:
             f"environment {id!r} does not take the options {sorted(options)}: {error}"
         ) from error
     return env, env.default_params()
+
+
+def suites() -> list[str]:
+    """Return the names of the suites of foreign environments, installed or not.
+
+    >>> "gymnax" in suites()
+    True
+    """
+    return sorted(_SUITES)
+
+
+def missing_extra(suite: str) -> str | None:
+    """Return the extra of jaxrl that brings the package of `suite`, or None if it is installed.
+
+    >>> missing_extra("gymnax") is None
+    True
+    """
+    _check_suite(suite)
+    return None if suite == "native" or importlib.util.find_spec(suite) else suite
 
 
 def require(package: str, extra: str) -> None:

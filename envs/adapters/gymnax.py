@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from envs.adapters.conversion import frozen, sorted_options, strong
 from envs.core import Obs, Params, State, Step
 from envs.spaces import Box, Discrete
 
@@ -181,7 +182,7 @@ class Gymnax:
 
     def default_params(self) -> Params:
         """Return gymnax's `EnvParams`, every number an array."""
-        return jax.tree.map(_strong, self._raw.default_params)
+        return jax.tree.map(strong, self._raw.default_params)
 
     def time_limit(self, params: Params) -> jax.Array:
         """Return the step at which episodes are truncated, `[]` int32."""
@@ -205,7 +206,7 @@ class Gymnax:
             key = jax.random.key(dict(self.options).get("mapping_seed", 0))
         with jax.numpy_rank_promotion("allow"):
             obs, state = self._raw.reset_env(key, params)
-        return jax.tree.map(_strong, state), self._observe(obs)
+        return jax.tree.map(strong, state), self._observe(obs)
 
     def step(self, key: jax.Array, state: State, action: Any, params: Params) -> tuple[State, Step]:
         """Return the next state and what happened; no metrics."""
@@ -225,9 +226,9 @@ class Gymnax:
         if self.name in _NEVER_TERMINATES:
             terminated = jnp.zeros((), bool)
         after = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, state)
-        return jax.tree.map(_strong, after), Step(
+        return jax.tree.map(strong, after), Step(
             obs=self._observe(obs),
-            reward=_strong(jnp.asarray(reward, jnp.float32)),
+            reward=strong(jnp.asarray(reward, jnp.float32)),
             terminated=terminated,
             truncated=at_limit & ~terminated,
         )
@@ -242,7 +243,7 @@ class Gymnax:
         if self.name == "FourRooms-misc" and self._raw.use_visual_obs:
             obs = obs.at[..., 1].set(obs[..., 1].T)
         discrete = isinstance(self._space("observation_space", None), Discrete)
-        return _strong(jnp.asarray(obs, jnp.int32 if discrete else jnp.float32))
+        return strong(jnp.asarray(obs, jnp.int32 if discrete else jnp.float32))
 
     def _space(self, method: str, params: Params | None) -> Discrete | Box:
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params))
@@ -268,11 +269,7 @@ def make(name: str, **options: Any) -> Gymnax:
     >>> env.observation_space(env.default_params()).shape
     (4, 4)
     """
-    env = Gymnax(name, tuple(sorted((option, _frozen(value)) for option, value in options.items())))
-    try:
-        hash(env)
-    except TypeError as error:
-        raise ValueError(f"`options` must be hashable for {env.id!r}, got {options}: {error}") from error
+    env = Gymnax(name, sorted_options(options, f"gymnax/{name}"))
     _build(env.name, env.options)
     return env
 
@@ -363,14 +360,4 @@ def _convert(space: Any) -> Discrete | Box:
 def _bound(bound: np.ndarray) -> float | tuple:
     infinite = np.abs(bound) >= np.finfo(np.float32).max
     bound = np.where(infinite, np.copysign(np.float32(np.inf), bound), bound)
-    return float(bound.flat[0]) if np.all(bound == bound.flat[0]) else _frozen(bound.tolist())
-
-
-def _strong(x: Any) -> jax.Array:
-    """Return `x` as an array whose dtype is not weak."""
-    x = jnp.asarray(x)
-    return jax.lax.convert_element_type(x, x.dtype)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+    return float(bound.flat[0]) if np.all(bound == bound.flat[0]) else frozen(bound.tolist())
