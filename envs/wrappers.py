@@ -265,6 +265,67 @@ class DiscretiseObservation(ObservationWrapper):
 
 
 @dataclass(frozen=True)
+class NormaliseObservation(ObservationWrapper):
+    """Observe clip((obs - mean) / scale, -bound, bound): fixed, traced statistics of an array.
+
+    PPO normalises by running statistics of its own; this one is for numbers that are known beforehand, such
+    as those of a data set, and gives every agent and every evaluation the same view.
+
+    Args:
+      env: an environment with a `Box` of observations.
+      mean: one number, or one for each entry of a vector.
+      scale: the standard deviation, likewise; positive.
+      bound: the largest absolute value that is shown.
+
+    Raises:
+      ValueError: if the observations are no `Box`, a length differs, or a number is not finite or positive.
+
+    >>> import envs
+    >>> env = NormaliseObservation(envs.make("CartPole-v1")[0], scale=(2.4, 3.0, 0.2, 3.0), bound=2.0)
+    >>> env.observation_space(env.default_params())
+    Box(low=-2.0, high=2.0, shape=(4,), dtype=dtype('float32'))
+    """
+
+    mean: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
+    bound: float = 10.0
+
+    own: ClassVar[tuple[str, ...]] = ("mean", "scale", "bound")
+
+    def __post_init__(self):
+        space = self.env.observation_space(self.env.default_params())
+        if not isinstance(space, Box):
+            raise ValueError(
+                f"`env` must have a Box of observations, got {space}; FlattenObservation makes one"
+            )
+        for name in ("mean", "scale"):
+            given = np.asarray(getattr(self, name), float)
+            if given.shape not in ((), space.shape[-1:]) or not np.isfinite(given).all():
+                raise ValueError(
+                    f"`{name}` must be one finite number or one an entry of {space.shape}, got {given}"
+                )
+            object.__setattr__(self, name, tuple(given.tolist()) if given.ndim else float(given))
+        if not np.all(np.asarray(self.scale) > 0):
+            raise ValueError(f"`scale` must be positive, got {self.scale}")
+        if not self.bound > 0:
+            raise ValueError(f"`bound` must be positive, got {self.bound}")
+
+    def observation_space(self, params: WrappedParams) -> Box:
+        """Return a `Box` of float32 with the bound that this wrapper was made with."""
+        return Box(-self.bound, self.bound, self.env.observation_space(params.env).shape)
+
+    def observe(self, obs: jax.Array, params: WrappedParams) -> jax.Array:
+        """Return the normalised array, float32."""
+        values = params.values
+        dims = range(obs.ndim - values["mean"].ndim), range(obs.ndim - values["scale"].ndim)
+        mean, scale = (
+            jnp.expand_dims(values[n], tuple(d)) for n, d in zip(("mean", "scale"), dims, strict=True)
+        )
+        bound = jnp.minimum(values["bound"], self.bound)
+        return jnp.clip((obs.astype(jnp.float32) - mean) / scale, -bound, bound)
+
+
+@dataclass(frozen=True)
 class NoisyObservation(Wrapper):
     """Observe an array with independent normal noise of standard deviation `noise`, a traced number.
 
@@ -648,6 +709,7 @@ WRAPPERS: dict[str, type[Wrapper]] = {
     "flatten_observation": FlattenObservation,
     "frame_stack": FrameStack,
     "noisy_observation": NoisyObservation,
+    "normalise_observation": NormaliseObservation,
     "partial_observation": PartialObservation,
     "potential_shaping": PotentialShaping,
     "sticky_actions": StickyActions,

@@ -20,6 +20,7 @@ from envs.wrappers import (
     FlattenObservation,
     FrameStack,
     NoisyObservation,
+    NormaliseObservation,
     PartialObservation,
     PotentialShaping,
     StickyActions,
@@ -59,6 +60,7 @@ def play(env, params, actions, key=0):
     [
         FrameStack(PartialObservation(StickyActions(ActionRepeat(CARTPOLE, count=3)), keep=(0, 2)), count=2),
         TransformReward(TimeAwareObservation(FlattenObservation(LAKE)), scale=3.0, high=2.0),
+        NormaliseObservation(PotentialShaping(CARTPOLE, potential=lambda state, params: state.angle)),
         PotentialShaping(LAKE, potential=distance_to_corner),
         DiscretiseObservation(
             NoisyObservation(envs.make("Pendulum-v1")[0]), bins=(3, 3, 2), low=(-1, -1, -8), high=(1, 1, 8)
@@ -176,6 +178,22 @@ def test_noise_has_its_size_and_leaves_the_world_alone():
     _, (states, steps) = play(env, env.default_params(), actions)
     true = np.stack([states.position, states.velocity, states.angle, states.angular_velocity], axis=-1)
     assert (steps.obs - true).std(axis=0) == pytest.approx(0.5, rel=0.1)
+
+
+def test_observations_are_normalised_by_given_numbers():
+    mean, scale = np.array([1.0, 0.0, -0.5, 2.0]), np.array([2.0, 0.5, 0.1, 4.0])
+    env = NormaliseObservation(CARTPOLE, mean=tuple(mean), scale=tuple(scale), bound=5.0)
+    params = env.default_params()
+    actions = np.tile([0, 1, 1], 10)
+    plain, (_, raw) = play(CARTPOLE, params.env, actions)
+    first, (_, steps) = play(env, params, actions)
+    np.testing.assert_allclose(first, np.clip((plain - mean) / scale, -5, 5), rtol=1e-5)
+    np.testing.assert_allclose(steps.obs, np.clip((raw.obs - mean) / scale, -5, 5), rtol=1e-4, atol=1e-5)
+    assert np.abs(steps.obs).max() == 5.0
+    other = params.replace(values=params.values | {"mean": jnp.zeros(4)})
+    np.testing.assert_allclose(play(env, other, actions)[0], np.clip(plain / scale, -5, 5), rtol=1e-5)
+    image = NormaliseObservation(envs.make("GridWorld-v1", observation="image")[0], scale=2.0)
+    assert float(image.reset(jax.random.key(0), image.default_params())[1].max()) == 0.5
 
 
 def test_boxes_are_numbered_in_order():
@@ -299,6 +317,10 @@ def test_every_wrapper_has_a_name():
         ("discretise_observation", {"bins": (2, 2, 2, 2)}, "`low` must hold 4 finite numbers"),
         ("noisy_observation", {"noise": -1.0}, "`noise` must be at least 0, got -1.0"),
         ("noisy_observation", {"noise": math.nan}, "`noise` must be at least 0, got nan"),
+        ("normalise_observation", {"mean": (1.0, 2.0)}, "`mean` must be one finite number or one an entry"),
+        ("normalise_observation", {"scale": 0.0}, "`scale` must be positive, got 0.0"),
+        ("normalise_observation", {"scale": math.inf}, "`scale` must be one finite number"),
+        ("normalise_observation", {"bound": math.nan}, "`bound` must be positive, got nan"),
         ("transform_reward", {"low": 1.0, "high": 0.0}, "`low` must be at most `high`, got 1.0 and 0.0"),
         ("transform_reward", {"scale": math.nan}, "`scale` must be finite, got nan"),
         ("potential_shaping", {}, "`potential` must be a function of state and params, got None"),
@@ -313,6 +335,7 @@ def test_bad_options_are_refused(name, options, message):
 def test_observations_that_do_not_fit_are_refused():
     for wrapper, message in (
         (FrameStack, "`env` must have arrays to stack, got Discrete"),
+        (NormaliseObservation, "`env` must have a Box of observations, got Discrete"),
         (TimeAwareObservation, "`env` must have a vector of observations, got Discrete"),
         (NoisyObservation, "`env` must have a Box of float32 observations, got Discrete"),
     ):
