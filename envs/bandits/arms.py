@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 
 @struct.dataclass
@@ -78,7 +79,7 @@ def _check(name: str, values: Any, shape: tuple[int, ...], good: Any, rule: str)
     if np.shape(values) != shape:
         # An index beyond the last arm would silently mean the last.
         raise ValueError(f"`{name}` must have shape {shape}, as the environment does, got {np.shape(values)}")
-    if isinstance(values, jax.core.Tracer):
+    if isinstance(values, Tracer):
         return
     values = np.asarray(values)
     wrong = np.argwhere(~good(values))

@@ -319,7 +319,7 @@ def claims_table(
     )
     return {
         name: {"value": value}
-        if isinstance(value, float)
+        if not isinstance(value, stats.Interval)
         else {"value": value.estimate, "low": value.low, "high": value.high, "runs": value.num_runs}
         for name, value in rows
     }

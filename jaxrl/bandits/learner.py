@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 from envs.core import Environment, Params
 from envs.spaces import Discrete
@@ -238,7 +239,7 @@ def unit_reward(reward: Any) -> jax.Array:
     ...
     ValueError: `reward` must lie in [0, 1], got 1.5; rescale the environment's rewards
     """
-    if not isinstance(reward, jax.core.Tracer):
+    if not isinstance(reward, Tracer):
         values = np.asarray(reward)
         wrong = values[~((values >= 0) & (values <= 1))]
         if wrong.size:

@@ -103,7 +103,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     width = (*(size,), *config.hidden_sizes)[-1] + 1
     optimizer = optax.scale_by_adam()
 
-    def features(beliefs, x):
+    def features(beliefs, x) -> Any:
         return network.apply(beliefs.params, x, method="features")
 
     def init(key):
@@ -176,8 +176,8 @@ def loss(params: Any, network: Network, x: jax.Array, arm: jax.Array, reward: ja
       arm: `[B]` int32.
       reward: `[B]` float32.
     """
-    predicted = jnp.take_along_axis(network.apply(params, x), arm[:, None], axis=1)[:, 0]
-    return 0.5 * jnp.mean(jnp.square(predicted - reward))
+    predicted: Any = network.apply(params, x)
+    return 0.5 * jnp.mean(jnp.square(jnp.take_along_axis(predicted, arm[:, None], axis=1)[:, 0] - reward))
 
 
 def fit(
