@@ -149,6 +149,7 @@ def test_time_limit_truncates_and_termination_wins():
 def test_auto_mode_reads_the_program():
     assert reset_uses_key(Count()) and not reset_uses_key(probes.CONSTANT_REWARD)
     assert VecEnv(Count(), 2).mode == "pool"
+    assert VecEnv(Count(), 1).mode == "fresh"
     assert VecEnv(probes.CONSTANT_REWARD, 2).mode == "fresh"
 
 
