@@ -69,7 +69,7 @@ REWARDS = {
         "red_light": -3.0,
         "failure_to_yield": -3.0,
         "time": -0.03,
-        "progress": 0.03,
+        "progress": 0.05,
         "speeding": -0.05,
         "discomfort": -0.001,
     },

@@ -329,7 +329,7 @@ def test_a_trip_without_violation_performs_and_one_through_red_does_not():
             state, out, metrics = step(state, ROLL)
             returned += float(out.reward)
         assert metrics["arrival"] == 1 and out.terminated and metrics["performance"] == performs
-        paid = 2.0 + 45 * 0.03 - 4.5 * 0.03 - 3.0 * (1 - performs)
+        paid = 2.0 + 45 * 0.05 - 4.5 * 0.03 - 3.0 * (1 - performs)
         assert returned == pytest.approx(paid, abs=1e-4)
 
 
