@@ -1,8 +1,9 @@
 """The regret of bandit policies on three arms, clicked 5, 8 and 12 % of the time; 1,000 runs each.
 
 Left the mean regret over 10,000 pulls with its 95 % interval, beside the bound of Lai and Robbins and equal
-allocation; right how often the best arm is pulled. The curves of Thompson sampling and KL-UCB run parallel to
-the bound, that of epsilon-greedy to a line through the origin.
+allocation; right how often the best arm is pulled. The regret of Thompson sampling and KL-UCB flattens like
+the bound, which holds for ever longer runs and may be undercut in these; that of epsilon-greedy ends as a
+line.
 """
 
 from pathlib import Path
@@ -41,7 +42,7 @@ def figure(curves: dict[str, Curves]) -> Any:
     from jaxrl.bandits.bounds import lai_robbins
 
     with matplotlib.rc_context(plots.STYLE):
-        drawn = Figure(figsize=(12.0, 4.6), layout="constrained")
+        drawn = Figure(figsize=(12.0, 5.2), layout="constrained")
         left, right = drawn.subplots(1, 2)
         for color, (label, curve) in zip(plots.COLORS, curves.items(), strict=False):
             for axis, runs in ((left, curve.regret), (right, curve.optimal)):
@@ -55,9 +56,7 @@ def figure(curves: dict[str, Curves]) -> Any:
         bound = lai_robbins(RATES) * np.log(fine)
         left.plot(fine, bound, "k--", linewidth=1.5, label="Lai and Robbins: C ln n")
         uniform = max(RATES) - float(np.mean(RATES))
-        left.plot(
-            fine, uniform * fine, color="#7F7F7F", linestyle=":", linewidth=1.5, label="equal allocation"
-        )
+        left.plot(fine, uniform * fine, color="black", linestyle=":", linewidth=1.5, label="equal allocation")
         left.set_ylim(0, 1.08 * max(curve.regret[:, -1].mean() for curve in curves.values()))
         left.set_title(f"Regret, arms of {', '.join(f'{rate:.0%}' for rate in RATES)}", loc="left")
         left.set_ylabel("cumulative regret (clicks lost), 95 % interval")
@@ -66,7 +65,7 @@ def figure(curves: dict[str, Curves]) -> Any:
         for axis in (left, right):
             axis.set_xlabel(f"pulls ({len(next(iter(curves.values())).regret):,} runs)")
             axis.set_xlim(0, pulls[-1])
-        left.legend(loc="upper left", ncols=2)
+        drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return drawn
 
 
