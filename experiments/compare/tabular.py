@@ -152,11 +152,11 @@ def gymnasium_loop(num_episodes: int) -> tuple[float, int, float]:
             a = env.action_space.sample() if np.random.random() < epsilon else np.argmax(Q[s])
             s_next, r, terminated, truncated, _ = env.step(a)
             done = terminated or truncated
-            Q[s, a] += ALPHA * (r + GAMMA * np.max(Q[s_next]) * (1 - terminated) - Q[s, a])
+            Q[s, a] += ALPHA * (float(r) + GAMMA * np.max(Q[s_next]) * (1 - terminated) - Q[s, a])
             s = s_next
             steps += 1
         epsilon = max(0.01, epsilon * 0.999)
-        wins.append(r)
+        wins.append(float(r))
     seconds = time.perf_counter() - begun
     return seconds, steps, float(np.mean(wins[-max(num_episodes // 10, 1) :]))
 

@@ -64,19 +64,21 @@ def simulate(name: str, num_runs: int) -> Runs:
 
         first = jnp.argmax(mdp.start)
         _, states = jax.lax.scan(step, first, length=LONGEST_WALK)
-        return jnp.zeros(env.num_states, bool).at[states].set(True).at[first].set(True)
+        return jnp.zeros(len(q), bool).at[states].set(True).at[first].set(True)
 
     def run(key):
         state, metrics = record(algorithm, algorithm.init(key), STEPS)
         return at_ends(metrics["episodes"], metrics["episode_return"], EPISODES), walk(state.tables)
 
     returns, visited = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), num_runs))
-    return Runs(np.asarray(returns), np.asarray(visited).mean(axis=0).reshape(env.shape))
+    return Runs(np.asarray(returns), np.asarray(visited).mean(axis=0).reshape(params.cells.shape))
 
 
 def figure(runs: dict[str, Runs]) -> Any:
     """Return the matplotlib figure of the returns and of the ways of the greedy policies."""
     import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
@@ -90,13 +92,14 @@ def figure(runs: dict[str, Runs]) -> Any:
         left.axhline(-13, color="k", linestyle=":", linewidth=1.5, label="best policy, without exploring")
         left.set_title("Return while learning, epsilon 0.1", loc="left")
         left.set_xlabel("episode")
-        left.set_ylabel(f"return, mean over ten episodes and {len(run.returns):,} runs")
+        left.set_ylabel(f"return, mean over ten episodes and {len(runs['SARSA'].returns):,} runs")
         left.set_xlim(0, EPISODES)
         left.set_ylim(-100, 0)
         left.legend(loc="lower right")
+        shades = ScalarMappable(Normalize(0, 1), "Blues")
         for row, label in enumerate(DRAWN_MAPS):
             axis = drawn.add_subplot(grid[row, 1])
-            image = axis.imshow(runs[label].visited, cmap="Blues", vmin=0, vmax=1)
+            axis.imshow(runs[label].visited, cmap="Blues", vmin=0, vmax=1)
             height, width = runs[label].visited.shape
             axis.add_patch(Rectangle((0.5, height - 1.5), width - 2, 1, color="#4d4d4d"))
             axis.text(width / 2 - 0.5, height - 1, "cliff", color="white", ha="center", va="center")
@@ -106,5 +109,5 @@ def figure(runs: dict[str, Runs]) -> Any:
             axis.set_yticks(np.arange(height + 1) - 0.5, labels=[])
             axis.tick_params(length=0)
             axis.set_title(f"{label}: where its greedy policies walk", loc="left")
-        drawn.colorbar(image, ax=drawn.axes[1:], shrink=0.8, label="share of runs")
+        drawn.colorbar(shades, ax=drawn.axes[1:], shrink=0.8, label="share of runs")
     return drawn

@@ -109,7 +109,7 @@ def figure(lengths: dict[int, np.ndarray], rewards: dict[str, np.ndarray]) -> An
         left.axhline(14, color="k", linestyle=":", linewidth=1.5, label="shortest way")
         left.set_title("Dyna-Q in a maze", loc="left")
         left.set_xlabel("episode")
-        left.set_ylabel(f"steps, mean over {len(steps)} runs")
+        left.set_ylabel(f"steps, mean over {len(lengths[0])} runs")
         left.set_xlim(1, EPISODES)
         left.set_yscale("log")
         left.set_ylim(10, 2_000)

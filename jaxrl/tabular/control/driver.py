@@ -16,7 +16,7 @@ from flax import struct
 from jax.core import Tracer
 
 from envs.core import Environment, Params
-from envs.spaces import Discrete
+from envs.spaces import Discrete, Space
 from envs.vector import VecEnv, VecState
 from jaxrl.algorithm import Algorithm, Policy
 from jaxrl.config import static, traced, validate
@@ -277,11 +277,13 @@ def sizes(env: Environment, params: Params) -> tuple[int, int]:
     Raises:
       ValueError: if its observations or actions are not `Discrete`.
     """
-    spaces = {"observations": env.observation_space(params), "actions": env.action_space(params)}
-    for name, space in spaces.items():
+
+    def size(name: str, space: Space) -> int:
         if not isinstance(space, Discrete):
             raise ValueError(
                 f"`env` must have Discrete {name} for a table, got {env.id} with {space}; "
                 "ppo takes any space, and grid worlds observe an index by default"
             )
-    return spaces["observations"].n, spaces["actions"].n
+        return space.n
+
+    return size("observations", env.observation_space(params)), size("actions", env.action_space(params))

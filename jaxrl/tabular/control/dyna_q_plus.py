@@ -6,6 +6,8 @@ place and pay nothing but its bonus.
 Source: Sutton (1990); Sutton and Barto (2018), section 8.3 and its footnote.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -88,7 +90,7 @@ def update(
         action = jnp.minimum((uniforms[1] * num_actions).astype(jnp.int32), num_actions - 1)
         bonus = kappa * jnp.sqrt((now - tried[obs, action]).astype(jnp.float32))
         imagined = dyna_q.recall(model, obs, action)
-        return q_learning.update(q, imagined.replace(reward=imagined.reward + bonus), rates)[0], None
+        return q_learning.update(q, replace(imagined, reward=imagined.reward + bonus), rates)[0], None
 
     q, _ = jax.lax.scan(imagine, q, uniforms.reshape(-1, 2))
     return Tables(q=q, model=model, seen=seen, tried=tried), error

@@ -8,6 +8,8 @@ should be deterministic.
 Source: Moore and Atkeson (1993); Peng and Williams (1993); Sutton and Barto (2018), section 8.4.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -94,7 +96,7 @@ def update(
         obs, action = jnp.divmod(head.astype(jnp.int32), num_actions)
         # An empty queue has a head of priority 0, which learns nothing.
         waiting = priority[obs, action] > 0
-        now = rates.replace(learning_rate=jnp.where(waiting, rates.learning_rate, 0.0))
+        now = replace(rates, learning_rate=jnp.where(waiting, rates.learning_rate, 0.0))
         q, _ = q_learning.update(q, dyna_q.recall(model, obs, action), now)
         priority = priority.at[obs, action].set(0.0)
         predicted = model.reward + jnp.where(model.terminated, 0.0, rates.gamma * jnp.max(q[obs]))
