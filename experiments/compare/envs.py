@@ -12,7 +12,9 @@ A peer that is not installed is left out, and the script says so. Prints Markdow
 """
 
 import argparse
+import contextlib
 import fnmatch
+import importlib
 import importlib.util
 import json
 import os
@@ -112,14 +114,14 @@ def main() -> int:
         for name, programs in sections[section].items():
             if wanted(name):
                 row = _measure(programs(name, missing), rounds, seconds)
-                stored.setdefault(section, {})[name] = row
+                rows = {**stored.get(section, {}), name: row}
+                stored[section] = {name: rows[name] for name in sections[section] if name in rows}
                 print(f"{section} {name}: {_summary(row)}", file=sys.stderr, flush=True)
-        known = {name: row for name, row in stored.get(section, {}).items() if name in sections[section]}
-        stored[section] = dict(sorted(known.items()))
+                # After each row, so that what was measured outlives an interruption.
+                with contextlib.redirect_stdout(sys.stderr):
+                    _report.write("envs", stored, args.quick)
     print(speed_table(stored.get("speed", {})), "\n")
     print(resets_table(stored.get("resets", {})))
-    if not args.show:
-        _report.write("envs", stored, args.quick)
     return 0
 
 
@@ -171,9 +173,8 @@ def gymnax(name: str, num_envs: int, options: Mapping[str, Any]) -> World:
 def navix(name: str, num_envs: int, options: Mapping[str, Any]) -> World:
     """Return navix's environment under `vmap`, with the reset that its `step` has."""
     import jax
-    import navix as package
 
-    env = package.make(name, **options)
+    env = importlib.import_module("navix").make(name, **options)
 
     def reset(key):
         timestep = jax.vmap(env.reset)(jax.random.split(key, num_envs))
@@ -249,7 +250,9 @@ _RESETS: dict[str, tuple[str, Callable | None]] = {
 def _reset_programs(name: str, missing: set[str]) -> dict[tuple[str, int], Callable]:
     id, draw = _RESETS[name]
     n = SIZES[-1]
-    programs = {(mode, n): lambda mode=mode: native(id, n, mode, draw) for mode in ("pool", "fresh", "first")}
+    programs: dict[tuple[str, int], Callable] = {
+        (mode, n): lambda mode=mode: native(id, n, mode, draw) for mode in ("pool", "fresh", "first")
+    }
     if draw is None and "gymnax" not in missing:
         programs["gymnax", n] = lambda: gymnax(PEERS[id][1], n, PEERS[id][2])
     return programs
