@@ -169,13 +169,12 @@ def test_a_log_depends_on_its_setting_alone():
     assert set(b.logs) == {"catch", "catch_noise", "catch_scale"}
     for one, other in zip(a.logs["catch"], b.logs["catch"], strict=True):
         np.testing.assert_array_equal(one.total, other.total)
-    totals = [log.total[-1] for logs in b.logs.values() for log in logs]
-    assert len(set(totals)) > 10  # and no two settings share their chance
-    assert 0 < scores.score(suite.EXPERIMENTS["catch"], a.logs["catch"]) < 0.3
+    totals = [tuple(log.total) for logs in b.logs.values() for log in logs]
+    assert len(set(totals)) == len(totals) == 14  # and no two settings share their chance
+    # Random play catches one ball in five: a regret of 1.6 an episode, here known to 0.8 / sqrt(1200).
+    assert np.mean([log.total[-1] / 300 for log in a.logs["catch"]]) == pytest.approx(1.6, abs=0.1)
     again = runner.train(agent, alone, seed=1)
-    assert any(
-        (x.total[-1] != y.total[-1]) for x, y in zip(a.logs["catch"], again.logs["catch"], strict=True)
-    )
+    assert not {tuple(log.total) for log in again.logs["catch"]} & set(totals)
 
 
 def test_only_what_differs_between_settings_is_batched():
