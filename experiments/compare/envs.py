@@ -114,10 +114,11 @@ def main() -> int:
         for name, programs in sections[section].items():
             if wanted(name):
                 row = _measure(programs(name, missing), rounds, seconds)
+                stored = _stored(args.quick)  # read anew, for another process may have added to it
                 rows = {**stored.get(section, {}), name: row}
                 stored[section] = {name: rows[name] for name in sections[section] if name in rows}
                 print(f"{section} {name}: {_summary(row)}", file=sys.stderr, flush=True)
-                # After each row, so that what was measured outlives an interruption.
+                # Written after each row, so that what was measured outlives an interruption.
                 with contextlib.redirect_stdout(sys.stderr):
                     _report.write("envs", stored, args.quick)
     print(speed_table(stored.get("speed", {})), "\n")
