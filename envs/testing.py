@@ -207,6 +207,8 @@ def _check_params(env: Environment, params: Params) -> None:
             )
         if getattr(leaf, "weak_type", False):
             raise ConformanceError(env.id, "params", f"{name} has the weak dtype {leaf.dtype}")
+        if jnp.issubdtype(leaf.dtype, jnp.floating) and np.isnan(np.asarray(leaf, np.float32)).any():
+            raise ConformanceError(env.id, "params", f"{name} is NaN")
     for name in _static_fields(params):
         raise ConformanceError(env.id, "params", f"{name} is static, so that changing it compiles anew")
 

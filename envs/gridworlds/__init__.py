@@ -6,7 +6,17 @@ from envs.core import register
 from envs.gridworlds.cliff import CliffWalking
 from envs.gridworlds.four_rooms import FourRooms
 from envs.gridworlds.frozen_lake import MAP_4X4, MAP_8X8, FrozenLake, random_lake
-from envs.gridworlds.grid import FLOOR, GOAL, PIT, WALL, GridParams, GridState, GridWorld, place_goal
+from envs.gridworlds.grid import (
+    FLOOR,
+    GOAL,
+    PIT,
+    WALL,
+    GridParams,
+    GridState,
+    GridWorld,
+    is_solvable,
+    place_goal,
+)
 from envs.gridworlds.key_door import KeyDoor, KeyDoorParams
 from envs.gridworlds.maze import BLOCKING_MAZE, DYNA_MAZE, SHORTCUT_MAZE, DynaMaze
 from envs.gridworlds.multi_room import MultiRoom
@@ -34,6 +44,7 @@ __all__ = [
     "Taxi",
     "TaxiParams",
     "WindyGridWorld",
+    "is_solvable",
     "place_goal",
     "random_lake",
 ]

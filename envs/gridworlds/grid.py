@@ -5,7 +5,7 @@ compiled program, and a map can be drawn anew for every episode.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
+from envs.mdps.exact import sample_index
 from envs.spaces import Box, Discrete, Space
 from envs.tabular import Outcomes
 
@@ -77,7 +78,8 @@ class GridWorld:
         agent, walls, pits, goals.
 
     Raises:
-      ValueError: if the map is not a rectangle of known letters with a start, or an option does not fit it.
+      ValueError: if the map is not a rectangle of known letters with a goal and a start, if a goal cannot be
+        reached from every start, or if an option does not fit the map.
 
     >>> env = GridWorld(map=("S.G",))
     >>> params = env.default_params().replace(slip=jnp.float32(0))
@@ -91,6 +93,8 @@ class GridWorld:
     Source: Russell and Norvig, Artificial Intelligence: A Modern Approach, 3rd edition, section 17.1.
     """
 
+    draws_goal: ClassVar[bool] = False
+
     id: str = "GridWorld-v1"
     map: tuple[str, ...] = MAP_4X3
     wind: tuple[int, ...] | None = None
@@ -101,7 +105,7 @@ class GridWorld:
     observation: str = "index"
 
     def __post_init__(self):
-        rows = tuple(self.map.strip("\n").splitlines() if isinstance(self.map, str) else self.map)
+        rows = _rows(self.map)
         object.__setattr__(self, "map", rows)
         object.__setattr__(self, "turns", tuple(self.turns))
         object.__setattr__(self, "directions", tuple(self.directions))
@@ -116,6 +120,8 @@ class GridWorld:
             raise ValueError(f"`directions` must hold 0, 1, 2 and 3 once each, got {self.directions}")
         if self.observation not in ("index", "image"):
             raise ValueError(f"`observation` must be 'index' or 'image', got {self.observation!r}")
+        if not self.draws_goal:
+            _check_solvable(rows, self.wind, self.pits_restart)
         if self.random_start is None:
             object.__setattr__(self, "random_start", "".join(rows).count("S") != 1)
 
@@ -159,12 +165,7 @@ class GridWorld:
 
     def reset(self, key: jax.Array, params: GridParams) -> tuple[GridState, jax.Array]:
         """Return a first state and its observation; ignores `key` unless `random_start`."""
-        if self.random_start:
-            # Inverse distribution function; 1 - u lies in (0, 1], so a cell of probability 0 is never drawn.
-            cumulative = jnp.cumsum(params.start)
-            position = jnp.argmax(cumulative >= cumulative[-1] * (1 - jax.random.uniform(key)))
-        else:
-            position = jnp.argmax(params.start)
+        position = sample_index(key, params.start) if self.random_start else jnp.argmax(params.start)
         state = GridState(position=position.astype(jnp.int32), t=jnp.int32(0))
         return state, self._observe(state, params)
 
@@ -300,10 +301,7 @@ def parse_map(map: tuple[str, ...]) -> tuple[jax.Array, jax.Array]:
     ([[0, 1], [0, 3]], [1.0, 0.0, 0.0, 0.0])
     """
     _check_map(map)
-    cells = np.array([[_LETTERS[letter] for letter in row] for row in map], np.int32)
-    starts = np.array([[letter == "S" for letter in row] for row in map])
-    if not starts.any():
-        starts = cells == FLOOR
+    cells, starts = _cells_and_starts(map)
     return jnp.asarray(cells), jnp.asarray((starts / starts.sum()).ravel(), jnp.float32)
 
 
@@ -311,6 +309,22 @@ def upward_wind(strength: tuple[int, ...], height: int) -> jax.Array:
     """Return `[height, W, 2]` int32 for a wind that shifts column w upwards by `strength[w]` cells."""
     up = np.broadcast_to(-np.array(strength, np.int32), (height, len(strength)))
     return jnp.asarray(np.stack([up, np.zeros_like(up)], axis=-1))
+
+
+def is_solvable(params: GridParams, pits_restart: bool = False) -> bool:
+    """Return whether a goal can be reached from every possible first cell, by whatever luck.
+
+    For maps that are drawn or built as parameters; `GridWorld` checks its own map itself.
+
+    >>> params = GridWorld(map=("S.G",)).default_params()
+    >>> walled = params.replace(cells=params.cells.at[0, 1].set(WALL))
+    >>> is_solvable(params), is_solvable(walled)
+    (True, False)
+    """
+    wind = None if params.wind is None else np.asarray(params.wind)
+    starts = np.asarray(params.start).reshape(params.cells.shape) > 0
+    reaching = _cells_that_reach_a_goal(np.asarray(params.cells), starts, wind, pits_restart)
+    return bool(starts.any() and reaching[starts].all())
 
 
 def place_goal(params: GridParams, position: jax.Array) -> GridParams:
@@ -323,6 +337,69 @@ def place_goal(params: GridParams, position: jax.Array) -> GridParams:
     kinds = jnp.where(params.cells.ravel() == GOAL, FLOOR, params.cells.ravel()).at[position].set(GOAL)
     floor = (kinds == FLOOR).astype(jnp.float32)
     return replace(params, cells=kinds.reshape(params.cells.shape), start=floor / jnp.sum(floor))
+
+
+def _rows(map: Any) -> tuple[str, ...]:
+    if isinstance(map, str):
+        return tuple(map.strip("\n").splitlines())
+    if not isinstance(map, list | tuple) or not all(isinstance(row, str) for row in map):
+        raise ValueError(
+            f"`map` must be rows of letters such as ('S.', '.G'), got {map!r}; cells as numbers are "
+            "parameters: `params.replace(cells=...)`"
+        )
+    return tuple(map)
+
+
+def _cells_and_starts(map: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    cells = np.array([[_LETTERS[letter] for letter in row] for row in map], np.int32)
+    starts = np.array([[letter == "S" for letter in row] for row in map])
+    return cells, starts if starts.any() else cells == FLOOR
+
+
+def _check_solvable(map: tuple[str, ...], wind: tuple[int, ...] | None, pits_restart: bool) -> None:
+    if "G" not in "".join(map):
+        raise ValueError(f"`map` must hold a goal 'G', got {map}")
+    cells, starts = _cells_and_starts(map)
+    blowing = None
+    if wind is not None:
+        blowing = np.broadcast_to(
+            np.stack([-np.array(wind), np.zeros(len(wind), int)], -1), (*cells.shape, 2)
+        )
+    stuck = np.argwhere(starts & ~_cells_that_reach_a_goal(cells, starts, blowing, pits_restart))
+    if len(stuck):
+        row, column = stuck[0].tolist()
+        raise ValueError(
+            f"`map` must let every start reach a goal, got {map}, where the one in row {row}, "
+            f"column {column} cannot; open a way, or mark fewer starts with 'S'"
+        )
+
+
+def _cells_that_reach_a_goal(
+    cells: np.ndarray, starts: np.ndarray, wind: np.ndarray | None, pits_restart: bool
+) -> np.ndarray:
+    """Return `[H, W]` bool: the floor cells from which some moves, blown by the wind, enter a goal."""
+    height, width = cells.shape
+    place = np.indices(cells.shape).reshape(2, -1).T
+    kinds = cells.ravel()
+
+    def shift(place: np.ndarray, push: np.ndarray) -> np.ndarray:
+        target = np.clip(place + push, 0, (height - 1, width - 1))
+        walled = cells[tuple(target.T)] == WALL
+        return np.where(walled[:, None], place, target)
+
+    following = []
+    for push in ((0, -1), (1, 0), (0, 1), (-1, 0)):
+        target = shift(place, np.array(push))
+        if wind is not None:
+            target = shift(target, wind.reshape(-1, 2))
+        following.append(target[:, 0] * width + target[:, 1])
+    if pits_restart:
+        following = [np.where(kinds[n] == PIT, np.argmax(starts), n) for n in following]
+    reaching, before = kinds == GOAL, -1
+    while reaching.sum() > before:
+        before = reaching.sum()
+        reaching = reaching | ((kinds == FLOOR) & np.any([reaching[n] for n in following], axis=0))
+    return reaching.reshape(cells.shape)
 
 
 def _check_map(map: tuple[str, ...]) -> None:

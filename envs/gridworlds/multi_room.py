@@ -1,6 +1,7 @@
 """Rooms in a row, joined by gaps whose places differ from map to map."""
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,8 @@ class MultiRoom(GridWorld):
 
     Source: own; the idea of MiniGrid's MultiRoom, as a map that is a parameter.
     """
+
+    draws_goal: ClassVar[bool] = True
 
     id: str = "MultiRoom-v1"
     map: tuple[str, ...] = field(default=(), init=False)

@@ -19,10 +19,12 @@ from envs.gridworlds import (
     FourRooms,
     FrozenLake,
     GridWorld,
+    is_solvable,
     place_goal,
     random_lake,
 )
 from envs.tabular import extract
+from envs.testing import ConformanceError, check_env
 
 LEFT, DOWN, RIGHT, UP = range(4)
 GRIDS = ["GridWorld-v1", "WindyGridWorld-v1", "FrozenLake4x4-v1", "FrozenLake8x8-v1", "FourRooms-v1"]
@@ -185,7 +187,7 @@ def test_four_rooms_is_the_published_map():
 
 
 def test_walls_block_ends_stay_and_the_clock_truncates():
-    env = GridWorld(map=("S#G", "..H"), turns=(0,))
+    env = GridWorld(map=("S#.", "..H", "..G"), turns=(0,))
     params = env.default_params().replace(max_steps=jnp.int32(2))
     state, obs = env.reset(jax.random.key(0), params)
     assert int(obs) == 0
@@ -253,11 +255,12 @@ def test_starts_follow_their_distribution_and_a_single_start_ignores_the_key():
 
 
 def test_image_observations_show_agent_walls_pits_and_goals():
-    env = GridWorld(map=("S#", "HG"), observation="image")
+    env = GridWorld(map=("S#H", ".G."), observation="image")
     params = env.default_params()
     _, obs = env.reset(jax.random.key(0), params)
-    assert obs.shape == (2, 2, 4) and env.observation_space(params).contains(obs)
-    expected = [[[1, 0, 0, 0], [0, 1, 0, 0]], [[0, 0, 1, 0], [0, 0, 0, 1]]]
+    assert obs.shape == (2, 3, 4) and env.observation_space(params).contains(obs)
+    agent, wall, pit, goal = np.eye(4).tolist()
+    expected = [[agent, wall, pit], [[0] * 4, goal, [0] * 4]]
     assert obs.tolist() == expected
 
 
@@ -289,6 +292,54 @@ def test_random_lakes_can_always_be_crossed_and_differ():
     for lake in range(32):
         mdp = jax.tree.map(lambda leaf, lake=lake: leaf[lake], mdps)
         assert optimal_values(mdp, sweeps=20)[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"map": ("S..", "...")}, "`map` must hold a goal 'G', got"),
+        ({"map": ("S#G",)}, "every start reach a goal, got .*, where the one in row 0, column 0 cannot"),
+        ({"map": ("SHG",)}, "every start reach a goal"),
+        ({"map": ("G.#.",)}, "the one in row 0, column 3 cannot"),
+        ({"map": ("...", "S.G"), "wind": (0, 1, 0)}, None),
+        ({"map": ("#G#", "S.#", "..#"), "wind": (0, 2, 0)}, None),
+        ({"map": ("..", "G.", "S."), "wind": (2, 2)}, "the one in row 2, column 0 cannot"),
+        ({"map": ("SH.", "H.G", "S.."), "pits_restart": True}, "the one in row 0, column 0 cannot"),
+        ({"map": 3}, "`map` must be rows of letters such as"),
+        ({"map": np.zeros((2, 2), int)}, "cells as numbers are parameters"),
+    ],
+)
+def test_maps_that_cannot_be_solved_are_refused(options, message):
+    if message is None:
+        env = GridWorld(**options)
+        assert is_solvable(env.default_params(), env.pits_restart)
+    else:
+        with pytest.raises(ValueError, match=message):
+            GridWorld(**options)
+
+
+def test_a_parameter_that_is_nan_breaks_a_law():
+    env, params = envs.make("GridWorld-v1")
+    for name in ("start", "goal_reward"):
+        broken = params.replace(**{name: getattr(params, name) * jnp.nan})
+        with pytest.raises(ConformanceError, match=rf"'params' .*\.{name} is NaN"):
+            check_env(env, broken)
+
+
+def test_solvability_is_that_of_the_exact_model():
+    env = GridWorld(turns=(0,))
+    params = env.default_params()
+    rng, seen = np.random.default_rng(0), []
+    solve = jax.jit(lambda params: extract(env, params))
+    for _ in range(24):
+        cells = (
+            jnp.asarray(rng.choice([FLOOR, FLOOR, WALL, PIT, GOAL], (3, 4)), jnp.int32).at[2, 0].set(FLOOR)
+        )
+        drawn = params.replace(cells=cells, step_reward=jnp.float32(0), pit_reward=jnp.float32(0))
+        best = optimal_values(jax.device_get(solve(drawn)), sweeps=20)[8]
+        seen.append(is_solvable(drawn))
+        assert seen[-1] == (best > 0)
+    assert 2 < sum(seen) < 22
 
 
 def test_place_goal_moves_the_goal_and_the_starts():
