@@ -78,12 +78,14 @@ def list_(
         for name in jaxrl.algorithms():
             print(f"  {name:<12}{(jaxrl.algorithm(name).__doc__ or '').strip().splitlines()[0]}")
     if what in ("all", "envs"):
-        ids = envs.names()
-        for suite in dict.fromkeys(id.partition("/")[0] if "/" in id else "native" for id in ids):
-            print(f"environments: {suite}" if suite == "native" else f"environments: {suite}/...")
-            for id in ids:
-                if id.startswith(f"{suite}/") if suite != "native" else "/" not in id:
-                    print(f"  {id}")
+        from envs.core import missing_extra, suites
+
+        for suite in ("native", *suites()):
+            extra, ids = missing_extra(suite), envs.names(suite)
+            needs = f"  (needs `pip install 'jaxrl[{extra}]'`)" if extra else ""
+            print(f"environments: {suite}{'' if suite == 'native' else '/...'}{needs}")
+            for id in ids or [f"{suite}/ID for any ID that {suite} knows"]:
+                print(f"  {id}")
     return 0
 
 
