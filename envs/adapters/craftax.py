@@ -26,7 +26,10 @@ NAMES = (
 )
 
 FIDELITY: dict[str, tuple[str, ...]] = {
-    "*": ("achievements are logged at Craftax's own ends; here also at a truncation by another limit",),
+    "*": (
+        "keys are handed over as plain words, so jax's check for reuse does not see what is done with them",
+        "`step` draws several things from one key",
+    ),
 }
 
 
@@ -68,12 +71,12 @@ class Craftax:
     def reset(self, key: jax.Array, params: Params) -> tuple[State, Obs]:
         """Return a first state and its observation."""
         with jax.numpy_rank_promotion("allow"):
-            obs, state = _build(self).reset_env(key, params)
+            obs, state = _build(self).reset_env(jax.random.key_data(key), params)
         return jax.tree.map(strong, state.replace(state_rng=None)), strong(jnp.asarray(obs, jnp.float32))
 
     def step(self, key: jax.Array, state: State, action: Any, params: Params) -> tuple[State, Step]:
         """Return the next state and what happened; metrics are the achievements."""
-        key, key_state = jax.random.split(key)
+        key, key_state = (jax.random.key_data(k) for k in jax.random.split(key))
         env, before = _build(self), state.replace(state_rng=key_state)
         endless = params.replace(max_timesteps=jnp.int32(np.iinfo(np.int32).max))
         with jax.numpy_rank_promotion("allow"):
