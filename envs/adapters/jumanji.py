@@ -146,7 +146,7 @@ class Jumanji:
             return None
         mask = obs["action_mask"]
         # After the end Jumanji often allows nothing; then anything is allowed.
-        return mask | ~mask.any()
+        return jnp.logical_or(mask, ~mask.any())
 
 
 class LimitedJumanji(Jumanji):

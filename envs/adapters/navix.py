@@ -196,7 +196,7 @@ def _build(env: Navix) -> Any:
     import navix  # type: ignore[import-not-found]
 
     with jax.ensure_compile_time_eval(), jax.numpy_rank_promotion("allow"):
-        function = getattr(navix.observations, env.observation)
+        function = getattr(navix.observations, env.observation)  # type: ignore[attr-defined]
         return navix.make(env.name, observation_fn=function, **dict(env.options))
 
 

@@ -162,4 +162,4 @@ def _build(env: XMiniGrid) -> tuple[Any, Any]:
     import xminigrid  # type: ignore[import-not-found]
 
     with jax.ensure_compile_time_eval():
-        return xminigrid.make(env.name, **dict(env.options))
+        return xminigrid.make(env.name, **dict(env.options))  # type: ignore[return-value]
