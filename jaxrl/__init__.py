@@ -23,6 +23,12 @@ __all__ = [
 
 _ALGORITHMS = {
     "ppo": "jaxrl.agents.ppo",
+    "c51": "jaxrl.agents.c51",
+    "dqn": "jaxrl.agents.dqn",
+    "iqn": "jaxrl.agents.iqn",
+    "pqn": "jaxrl.agents.pqn",
+    "qr_dqn": "jaxrl.agents.qr_dqn",
+    "rainbow": "jaxrl.agents.rainbow",
     "double_q_learning": "jaxrl.tabular.control.double_q_learning",
     "dyna_q": "jaxrl.tabular.control.dyna_q",
     "dyna_q_plus": "jaxrl.tabular.control.dyna_q_plus",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from envs.core import Environment, Params
+from envs.spaces import Discrete
 
 Carry = Any
 State = Any
@@ -46,3 +47,22 @@ class Algorithm(NamedTuple):
     env: Environment | None = None
     params: Params = None
     total_steps: jax.Array | float | None = None
+
+
+def num_actions(env: Environment, params: Params) -> int:
+    """Return how many actions there are, for learners that give each a value of its own.
+
+    Raises:
+      ValueError: if the actions are not discrete.
+
+    >>> import envs
+    >>> num_actions(*envs.make("CartPole-v1"))
+    2
+    """
+    space = env.action_space(params)
+    if not isinstance(space, Discrete):
+        raise ValueError(
+            f"`env` must have discrete actions, but {env.id!r} takes {type(space).__name__}; "
+            "jaxrl.agents.ppo serves such spaces"
+        )
+    return space.n

@@ -115,3 +115,22 @@ def check_unit_interval(**values: Any) -> None:
             raise ValueError(
                 f"`{name}` must be at least 0 and at most 1, got {np.asarray(value)[wrong].flat[0]:.6g}"
             )
+
+
+def check_minibatches(num_envs: int, num_steps: int, num_minibatches: int) -> int:
+    """Return the size of a rollout's batch, `num_envs * num_steps`.
+
+    Raises:
+      ValueError: if `num_minibatches` does not divide it.
+
+    >>> check_minibatches(4, 128, 4)
+    512
+    """
+    batch_size = num_envs * num_steps
+    if batch_size % num_minibatches:
+        near = max(n for n in range(1, num_minibatches) if batch_size % n == 0)
+        raise ValueError(
+            f"`num_minibatches` must divide num_envs * num_steps = {batch_size}, got {num_minibatches}; "
+            f"try {near}"
+        )
+    return batch_size

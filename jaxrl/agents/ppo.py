@@ -21,7 +21,7 @@ from envs.spaces import Space
 from envs.vector import ResetMode, VecEnv, VecState
 from jaxrl import distributions, normalize, ops
 from jaxrl.algorithm import Algorithm, Metrics, Policy
-from jaxrl.config import static, traced, validate
+from jaxrl.config import check_minibatches, static, traced, validate
 from jaxrl.nets import ActorCritic, encode, encoded_shape
 from jaxrl.nets.mlp import ACTIVATIONS
 from jaxrl.rollout import episode_metrics, unroll
@@ -124,13 +124,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, or the sizes do not divide.
     """
     validate(config)
-    batch_size = config.num_envs * config.num_steps
-    if batch_size % config.num_minibatches:
-        near = max(n for n in range(1, config.num_minibatches) if batch_size % n == 0)
-        raise ValueError(
-            f"`num_minibatches` must divide num_envs * num_steps = {batch_size}, "
-            f"got {config.num_minibatches}; try {near}"
-        )
+    batch_size = check_minibatches(config.num_envs, config.num_steps, config.num_minibatches)
     vec = VecEnv(env, config.num_envs, reset=config.reset)
     obs_space = env.observation_space(params)
     model = make_model(obs_space, env.action_space(params), config)
@@ -198,10 +192,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             return (model_params, opt_state), metrics | {"grad_norm": optax.tree.norm(gradient)}
 
         def epoch(carry, key):
-            order = ops.permutation(key, batch_size)
-            minibatches = jax.tree.map(
-                lambda leaf: leaf[order].reshape(config.num_minibatches, -1, *leaf.shape[1:]), batch
-            )
+            minibatches = ops.shuffled_minibatches(key, batch, config.num_minibatches)
             return jax.lax.scan(minibatch_step, carry, minibatches)
 
         (model_params, opt_state), metrics = jax.lax.scan(

@@ -3,14 +3,20 @@
 from jaxrl.nets.cnn import CNN
 from jaxrl.nets.encoder import encode, encoded_shape
 from jaxrl.nets.heads import ActorCritic, Head
+from jaxrl.nets.implicit_quantile import ImplicitQuantileNetwork
 from jaxrl.nets.initializers import orthogonal
 from jaxrl.nets.mlp import MLP, activation_function
+from jaxrl.nets.noisy import NoisyDense
+from jaxrl.nets.q_network import QNetwork
 
 __all__ = [
     "CNN",
     "MLP",
     "ActorCritic",
     "Head",
+    "ImplicitQuantileNetwork",
+    "NoisyDense",
+    "QNetwork",
     "activation_function",
     "encode",
     "encoded_shape",

@@ -66,6 +66,7 @@ class CNN(nn.Module):
       hidden_sizes: width of each dense layer.
       activation: a name that `activation_function` knows.
       padding: "VALID" or "SAME".
+      layer_norm: whether to normalise (over channels, or units) before each activation.
       kernel_init: of every layer.
 
     >>> network = CNN()
@@ -82,6 +83,7 @@ class CNN(nn.Module):
     hidden_sizes: Sequence[int] = (128,)
     activation: str = "relu"
     padding: str = "VALID"
+    layer_norm: bool = False
     kernel_init: Initializer = orthogonal(2**0.5)
 
     @nn.compact
@@ -107,6 +109,7 @@ class CNN(nn.Module):
                     f"`kernel_sizes` must fit the image, got {size} for {x.shape[-3:-1]}; "
                     "use smaller kernels, fewer layers or padding='SAME'"
                 )
-            x = activate(Convolution(channels, size, stride, self.padding, self.kernel_init)(x))
+            x = Convolution(channels, size, stride, self.padding, self.kernel_init)(x)
+            x = activate(nn.LayerNorm()(x) if self.layer_norm else x)
         x = x.reshape(*x.shape[:-3], -1)
-        return MLP(self.hidden_sizes, self.activation, kernel_init=self.kernel_init)(x)
+        return MLP(self.hidden_sizes, self.activation, self.layer_norm, self.kernel_init)(x)

@@ -12,7 +12,7 @@ from jaxrl.ops.losses import (
     value_loss,
 )
 from jaxrl.ops.returns import discounted_returns, gae, lambda_returns, n_step_returns
-from jaxrl.ops.shuffle import permutation
+from jaxrl.ops.shuffle import permutation, shuffled_minibatches
 
 __all__ = [
     "approximate_kl",
@@ -27,6 +27,7 @@ __all__ = [
     "lambda_returns",
     "n_step_returns",
     "permutation",
+    "shuffled_minibatches",
     "standardize",
     "value_loss",
 ]

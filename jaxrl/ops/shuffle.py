@@ -1,5 +1,7 @@
 """A permutation for minibatches, made by one sort of plain integers."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -29,6 +31,19 @@ def permutation(key: jax.Array, num: int) -> jax.Array:
         words = (jax.random.bits(round_key, (num,), jnp.uint32) & ~low) | positions
         order = order[jnp.sort(words) & low]
     return order.astype(jnp.int32)
+
+
+def shuffled_minibatches(key: jax.Array, batch: Any, num_minibatches: int) -> Any:
+    """Return the rows of `batch` in random order, in minibatches: `[B, ...]` to `[M, B / M, ...]`.
+
+    Args:
+      key: one key.
+      batch: leaves `[B, ...]`.
+      num_minibatches: M; must divide B.
+    """
+    size = len(jax.tree.leaves(batch)[0])
+    order = permutation(key, size)
+    return jax.tree.map(lambda leaf: leaf[order].reshape(num_minibatches, -1, *leaf.shape[1:]), batch)
 
 
 def _rounds(index_bits: int) -> int:

@@ -1,0 +1,65 @@
+"""The network that takes the level of a quantile as an input."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxrl.nets.cnn import CNN
+from jaxrl.nets.initializers import orthogonal
+from jaxrl.nets.mlp import activation_function
+
+
+class ImplicitQuantileNetwork(nn.Module):
+    """Quantiles at N levels for each of A actions: `[..., *obs], [..., N] -> [..., A, N]`.
+
+    The features of an observation are multiplied by an embedding of the level,
+    `relu(W [cos(0), cos(pi tau), ..., cos((C - 1) pi tau)] + b)`, before the last hidden layer. Hidden
+    activations are sown as intermediates named "hidden".
+
+    Attributes:
+      num_actions: A.
+      hidden_sizes: widths of the dense layers, at least two: those before the product, and the one after it.
+      activation: a name that `activation_function` knows.
+      channels: filters of 3 x 3 convolutions before the dense layers; none for vectors.
+      layer_norm: whether to normalise before each activation.
+      num_cosines: C.
+
+    >>> network = ImplicitQuantileNetwork(num_actions=2)
+    >>> x, levels = jnp.zeros((5, 4)), jnp.full((5, 8), 0.5)
+    >>> network.apply(network.init(jax.random.key(0), x, levels), x, levels).shape
+    (5, 2, 8)
+
+    Source: Dabney et al. (2018), https://arxiv.org/abs/1806.06923, equation 4 and section 3.
+    """
+
+    num_actions: int
+    hidden_sizes: Sequence[int] = (120, 84)
+    activation: str = "relu"
+    channels: Sequence[int] = ()
+    layer_norm: bool = False
+    num_cosines: int = 64
+
+    @nn.compact
+    def __call__(self, x: jax.Array, levels: jax.Array) -> jax.Array:
+        """Return the quantiles of observations `x` at `levels`."""
+        if self.channels:
+            count = len(self.channels)
+            x = CNN(
+                self.channels, (3,) * count, (1,) * count, (), self.activation, layer_norm=self.layer_norm
+            )(x)
+        for size in self.hidden_sizes[:-1]:
+            x = self._hidden(x, size)
+        multiples = jnp.pi * jnp.arange(self.num_cosines, dtype=jnp.float32)
+        angles = jnp.expand_dims(multiples, tuple(range(levels.ndim))) * levels[..., None]
+        embedding = nn.relu(nn.Dense(x.shape[-1], kernel_init=orthogonal(2**0.5))(jnp.cos(angles)))
+        x = self._hidden(x[..., None, :] * embedding, self.hidden_sizes[-1])
+        outputs = nn.Dense(self.num_actions, kernel_init=orthogonal(1.0))(x)
+        return jnp.swapaxes(outputs, -1, -2)
+
+    def _hidden(self, x: jax.Array, size: int) -> jax.Array:
+        x = nn.Dense(size, kernel_init=orthogonal(2**0.5))(x)
+        x = activation_function(self.activation)(nn.LayerNorm()(x) if self.layer_norm else x)
+        self.sow("intermediates", "hidden", x)
+        return x
