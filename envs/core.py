@@ -206,7 +206,7 @@ def unknown(what: str, name: str, known: list[str]) -> str:
     "unknown suite 'gymnx'; did you mean 'gymnax'?"
     """
     lower = {k.lower(): k for k in known}
-    close = [lower[k] for k in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
+    close = [lower[k] for k in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)]
     if close:
         return f"unknown {what} {name!r}; did you mean {' or '.join(map(repr, close))}?"
     listed = ", ".join(sorted(known)) if len(known) <= 30 else ", ".join(sorted(known)[:30]) + ", ..."

@@ -79,7 +79,7 @@ class DiscountingChain:
         self, key: jax.Array, state: DiscountingChainState, action: jax.Array, params: DiscountingChainParams
     ) -> tuple[DiscountingChainState, Step]:
         """Return the next state and what happened; ignores `key`."""
-        chain = jnp.where(state.t == 0, jnp.asarray(action, jnp.int32), state.chain)
+        chain = jnp.where(state.t == 0, jnp.clip(jnp.asarray(action, jnp.int32), 0, 4), state.chain)
         state = DiscountingChainState(chain=chain, t=state.t + 1)
         paid = state.t == jnp.asarray(PAY_STEPS)[chain]
         reward = jnp.where(paid, params.rewards[chain], 0.0)

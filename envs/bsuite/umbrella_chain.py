@@ -95,7 +95,7 @@ class UmbrellaChain:
     ) -> tuple[UmbrellaChainState, Step]:
         """Return the next state and what happened."""
         key_reward, key_obs = jax.random.split(key)
-        has = jnp.where(state.t == 0, jnp.asarray(action, jnp.int32), state.has)
+        has = jnp.where(state.t == 0, jnp.clip(jnp.asarray(action, jnp.int32), 0, 1), state.has)
         state = UmbrellaChainState(need=state.need, has=has, t=state.t + 1)
         terminated = state.t >= params.length
         good = jnp.where(terminated, has == state.need, jax.random.bernoulli(key_reward))

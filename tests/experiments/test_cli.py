@@ -330,7 +330,7 @@ def test_diverged_seeds_end_with_their_own_exit_code(capsys):
         (["train", "ppo"], "--env ID"),
         (["train", "ppo", "--env", "CartPool-v1"], "did you mean 'CartPole-v1'"),
         (["train", "ppo", "--env", "gymnax/CartPool"], "'gymnax/CartPole-v1'"),
-        (["train", "ppo", "--env", "gimnax/CartPole-v1"], "unknown suite 'gimnax'; did you mean 'gymnax'?"),
+        (["train", "ppo", "--env", "gimnax/CartPole-v1"], "unknown suite 'gimnax'; did you mean 'gymnax'"),
         (["train", "ppo", *SMALL, "--lerning-rate", "1"], "perhaps you meant --learning-rate"),
         (["train", "ppo", *SMALL, "--learning-rate", "fast"], "--learning-rate"),
         (["train", "ppo", *SMALL, "--learning-rate", "nan"], "`learning_rate` must be a number, got nan"),
