@@ -100,8 +100,8 @@ class VecEnv:
         "pool": a rolling pool of at least N independent starts, 1/16 of which are redrawn at every step;
         starts repeat only where episodes are shorter than 16 steps on average.
         "first": each environment's own very first start, for ever (cheapest; as Brax does).
-        "auto": "fresh" if the reset ignores its key (then it costs nothing), if a time limit is below 16 steps
-        (then a pool would repeat itself) or if N is 1 (then a pool would draw as many), else "pool".
+        "auto": "fresh" if the reset ignores its key (then it costs nothing), if a time limit is below 16
+        steps (then a pool would repeat itself) or if N is 1 (then a pool would draw as many), else "pool".
       time_limit: truncate episodes after so many steps, if the environment has not before.
       params_dist: `(key, params) -> params` draws the parameters of each episode.
 
