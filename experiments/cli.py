@@ -75,8 +75,9 @@ def list_(
 
     if what in ("all", "algorithms"):
         print("algorithms")
+        width = max(map(len, jaxrl.algorithms()))
         for name in jaxrl.algorithms():
-            print(f"  {name:<12}{(jaxrl.algorithm(name).__doc__ or '').strip().splitlines()[0]}")
+            print(f"  {name:<{width}}  {(jaxrl.algorithm(name).__doc__ or '').strip().splitlines()[0]}")
     if what in ("all", "envs"):
         from envs.core import missing_extra, suites
 
