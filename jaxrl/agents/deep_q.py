@@ -323,8 +323,15 @@ def check(config: Config) -> None:
         )
 
 
-def network(env: Environment, params: Params, config: Config, num_outputs: int = 1) -> Network:
+def network(env: Environment, params: Params, config: Any, num_outputs: int = 1) -> Network:
     """Return the network of K = `num_outputs` numbers an action, as functions of its parameters.
+
+    Args:
+      env: the environment.
+      params: its parameters.
+      config: with the fields of `QNetwork`: `hidden_sizes`, `activation`, `channels`, `layer_norm`, `dueling`
+        and `noisy`.
+      num_outputs: K.
 
     Raises:
       ValueError: if the actions are not discrete.
@@ -349,8 +356,8 @@ def network(env: Environment, params: Params, config: Config, num_outputs: int =
         return module.apply(params, x, rngs={"noise": key} if config.noisy and key is not None else None)
 
     def hidden(params, x) -> list[jax.Array]:
-        _, sown = module.apply(params, x, mutable=["intermediates"])
-        return list(sown["intermediates"].get("hidden", ()))
+        sown: Any = module.apply(params, x, mutable=["intermediates"])[1]
+        return list(sown.get("intermediates", {}).get("hidden", ()))
 
     return Network(init, outputs, hidden)
 

@@ -4,6 +4,8 @@ Source: Schaul et al. (2016), "Prioritized Experience Replay", https://arxiv.org
 proportional variant: sections 3.3 and 3.4 and appendix B.2.1.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -44,7 +46,7 @@ def add(priorities: Priorities, ring: Ring, written: jax.Array) -> Priorities:
     # Before the first row there is none: those places are written later, and must stay at zero.
     weight = jnp.where(completed >= 0, priorities.largest, 0.0)
     weight = jnp.concatenate([jnp.repeat(weight, ring.num_envs), jnp.zeros(num_new * ring.num_envs)])
-    return priorities.replace(tree=sum_tree.update(priorities.tree, index, weight))
+    return replace(priorities, tree=sum_tree.update(priorities.tree, index, weight))
 
 
 def sample(
