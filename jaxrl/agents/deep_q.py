@@ -31,13 +31,13 @@ from jaxrl.rollout import episode_metrics, unroll
 
 
 @struct.dataclass
-class Config:
-    """Hyperparameters of DQN and its relatives; the defaults are CleanRL's."""
+class QConfig:
+    """What every learner of action values with a network has; the defaults are CleanRL's dqn_jax.py."""
 
     learning_rate: float = traced(2.5e-4, ge=0)
-    """Step size of Adam."""
+    """Step size of the optimiser."""
     total_steps: float = traced(500_000.0, gt=0)
-    """Environment steps that the exploration and the importance exponent are scheduled over."""
+    """Environment steps that exploration and other schedules run over; the length of the training."""
     gamma: float = traced(0.99, ge=0, le=1)
     """Discount factor."""
     epsilon_start: float = traced(1.0, ge=0, le=1)
@@ -46,6 +46,26 @@ class Config:
     """Chance of a random action once exploration has ended."""
     exploration_fraction: float = traced(0.5, gt=0, le=1)
     """Share of the training over which that chance falls, linearly."""
+    dueling: bool = static(False)
+    """Whether the network splits into a value and advantages."""
+    noisy: bool = static(False)
+    """Whether the dense layers have learned noise to explore with; set epsilon_start and epsilon_end to 0."""
+    layer_norm: bool = static(False)
+    """Whether hidden layers are normalised."""
+    hidden_sizes: tuple[int, ...] = static((120, 84))
+    """Widths of the dense layers."""
+    activation: str = static("relu", choices=tuple(ACTIVATIONS))
+    """Activation of the hidden layers."""
+    channels: tuple[int, ...] = static(())
+    """Filters of 3 x 3 convolutions before the dense layers, for image observations; none flattens them."""
+    reset: ResetMode = static("auto", choices=get_args(ResetMode))
+    """Where new episodes start from; see envs.VecEnv."""
+
+
+@struct.dataclass
+class Config(QConfig):
+    """Hyperparameters of DQN and its relatives; the defaults are CleanRL's."""
+
     polyak_tau: float = traced(1.0, gt=0, le=1)
     """How far the target network moves towards the online one at each of its updates; 1 copies it."""
     max_grad_norm: float | None = traced(None, gt=0)
@@ -74,20 +94,6 @@ class Config:
     """Rewards that a target sums before it bootstraps."""
     prioritized: bool = static(False)
     """Whether transitions are replayed in proportion to their errors."""
-    dueling: bool = static(False)
-    """Whether the network splits into a value and advantages."""
-    noisy: bool = static(False)
-    """Whether the dense layers have learned noise to explore with; set epsilon_start and epsilon_end to 0."""
-    layer_norm: bool = static(False)
-    """Whether hidden layers are normalised."""
-    hidden_sizes: tuple[int, ...] = static((120, 84))
-    """Widths of the dense layers."""
-    activation: str = static("relu", choices=tuple(ACTIVATIONS))
-    """Activation of the hidden layers."""
-    channels: tuple[int, ...] = static(())
-    """Filters of 3 x 3 convolutions before the dense layers, for image observations; none flattens them."""
-    reset: ResetMode = static("auto", choices=get_args(ResetMode))
-    """Where new episodes start from; see envs.VecEnv."""
 
 
 @struct.dataclass
@@ -323,14 +329,13 @@ def check(config: Config) -> None:
         )
 
 
-def network(env: Environment, params: Params, config: Any, num_outputs: int = 1) -> Network:
+def network(env: Environment, params: Params, config: QConfig, num_outputs: int = 1) -> Network:
     """Return the network of K = `num_outputs` numbers an action, as functions of its parameters.
 
     Args:
       env: the environment.
       params: its parameters.
-      config: with the fields of `QNetwork`: `hidden_sizes`, `activation`, `channels`, `layer_norm`, `dueling`
-        and `noisy`.
+      config: sizes and options of the network.
       num_outputs: K.
 
     Raises:

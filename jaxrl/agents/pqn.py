@@ -6,7 +6,7 @@ observation, so a time limit is not taken for a terminal state, and no target re
 """
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,36 +14,23 @@ import optax
 from flax import struct
 
 from envs.core import Environment, Params
-from envs.vector import ResetMode, VecEnv, VecState
+from envs.vector import VecEnv, VecState
 from jaxrl import ops
-from jaxrl.agents.deep_q import dead_units, network
+from jaxrl.agents.deep_q import QConfig, dead_units, network
 from jaxrl.algorithm import Algorithm, Policy
 from jaxrl.config import check_minibatches, static, traced, validate
 from jaxrl.explore import schedules, selection
 from jaxrl.nets import encode
-from jaxrl.nets.mlp import ACTIVATIONS
 from jaxrl.ops.values import select
 from jaxrl.rollout import episode_metrics, unroll
 
 
 @struct.dataclass
-class Config:
+class Config(QConfig):
     """Hyperparameters of PQN; the defaults are those of CleanRL's pqn.py."""
 
-    learning_rate: float = traced(2.5e-4, ge=0)
-    """Step size of RAdam."""
-    total_steps: float = traced(500_000.0, gt=0)
-    """Environment steps that learning rate and exploration are scheduled over; the training's length."""
-    gamma: float = traced(0.99, ge=0, le=1)
-    """Discount factor."""
     q_lambda: float = traced(0.65, ge=0, le=1)
     """Trace decay of the targets."""
-    epsilon_start: float = traced(1.0, ge=0, le=1)
-    """Chance of a random action at the start."""
-    epsilon_end: float = traced(0.05, ge=0, le=1)
-    """Chance of a random action once exploration has ended."""
-    exploration_fraction: float = traced(0.5, gt=0, le=1)
-    """Share of the training over which that chance falls, linearly."""
     max_grad_norm: float = traced(10.0, gt=0)
     """Global norm at which the gradient is clipped."""
     num_envs: int = static(4, ge=1)
@@ -56,20 +43,8 @@ class Config:
     """Minibatches of each pass; must divide num_envs * num_steps."""
     anneal_learning_rate: bool = static(True)
     """Whether the learning rate falls linearly to zero over total_steps."""
-    dueling: bool = static(False)
-    """Whether the network splits into a value and advantages."""
-    noisy: bool = static(False)
-    """Whether the dense layers have learned noise to explore with."""
     layer_norm: bool = static(True)
     """Whether hidden layers are normalised, which is what makes learning without a target network stable."""
-    hidden_sizes: tuple[int, ...] = static((120, 84))
-    """Widths of the dense layers."""
-    activation: str = static("relu", choices=tuple(ACTIVATIONS))
-    """Activation of the hidden layers."""
-    channels: tuple[int, ...] = static(())
-    """Filters of 3 x 3 convolutions before the dense layers, for image observations; none flattens them."""
-    reset: ResetMode = static("auto", choices=get_args(ResetMode))
-    """Where new episodes start from; see envs.VecEnv."""
 
 
 @struct.dataclass
