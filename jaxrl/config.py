@@ -51,6 +51,9 @@ def traced_fields(config: Any) -> list[str]:
 def validate(config: Any) -> None:
     """Check every concrete value of `config` against its declaration; tracers pass.
 
+    A `Config` whose fields must also fit each other has a method `check`, which is called last; it must
+    serve numbers, batches of them, and tracers, which pass.
+
     Raises:
       ValueError: naming the field, the value, and what would be accepted.
     """
@@ -58,6 +61,8 @@ def validate(config: Any) -> None:
         value = getattr(config, field.name)
         if not isinstance(value, Tracer):
             check(field, value)
+    if hasattr(config, "check"):
+        config.check()
 
 
 def check(field: dataclasses.Field, value: Any) -> None:

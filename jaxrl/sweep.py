@@ -56,7 +56,7 @@ def grid(config: Any, **values: Any) -> Any:
         **{
             name: jnp.asarray(columns.get(name, [getattr(config, name)] * len(rows)), jnp.float32)
             for name in traced
-            if getattr(config, name) is not None
+            if name in values or getattr(config, name) is not None
         }
     )
 

@@ -13,7 +13,7 @@ from jax.core import Tracer
 from envs.core import Environment, Params
 from jaxrl.agents import deep_q
 from jaxrl.algorithm import Algorithm
-from jaxrl.config import static, traced
+from jaxrl.config import static, traced, validate
 from jaxrl.ops import values as ops
 
 
@@ -30,6 +30,13 @@ class Config(deep_q.Config):
     double: bool = static(False)
     """Whether the online network chooses the action whose distribution the target network predicts."""
 
+    def check(self) -> None:
+        """Check the fields together; see `jaxrl.config.validate`."""
+        super().check()
+        low, high = self.min_value, self.max_value
+        if not isinstance(low, Tracer) and not isinstance(high, Tracer) and not np.all(np.less(low, high)):
+            raise ValueError(f"`max_value` must be greater than min_value = {low}, got {high}")
+
 
 def make(env: Environment, params: Params, config: Config) -> Algorithm:
     """Return C51 on `env`, whose actions must be `Discrete`.
@@ -38,10 +45,8 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, sizes do not fit each other, the actions are
         not discrete, or the replay does not fit in memory.
     """
-    deep_q.check(config)
+    validate(config)
     low, high = config.min_value, config.max_value
-    if not isinstance(low, Tracer) and not isinstance(high, Tracer) and not np.all(np.less(low, high)):
-        raise ValueError(f"`max_value` must be greater than min_value = {low}, got {high}")
     network = deep_q.network(env, params, config, num_outputs=config.num_atoms)
     support = low + (high - low) * jnp.linspace(0.0, 1.0, config.num_atoms)
 

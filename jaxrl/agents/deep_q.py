@@ -95,6 +95,25 @@ class Config(QConfig):
     prioritized: bool = static(False)
     """Whether transitions are replayed in proportion to their errors."""
 
+    def check(self) -> None:
+        """Check the fields together; `Ring` checks that the sizes divide. See `jaxrl.config.validate`."""
+        if self.batch_size > self.learning_starts:
+            raise ValueError(
+                f"`batch_size` must be at most learning_starts = {self.learning_starts}, the steps "
+                f"remembered when learning begins, got {self.batch_size}"
+            )
+        if self.learning_starts > self.buffer_size:
+            raise ValueError(
+                f"`learning_starts` must be at most buffer_size = {self.buffer_size}, "
+                f"got {self.learning_starts}"
+            )
+        if self.learning_starts < (self.n_step + 1) * self.num_envs:
+            raise ValueError(
+                f"`learning_starts` must be at least (n_step + 1) * num_envs = "
+                f"{(self.n_step + 1) * self.num_envs}, got {self.learning_starts}: a transition needs "
+                "the steps that follow it"
+            )
+
 
 @struct.dataclass
 class State:
@@ -160,7 +179,7 @@ def make(env: Environment, params: Params, config: Config, method: Method) -> Al
       ValueError: if a field of `config` is out of its range, sizes do not fit each other, or the replay
         does not fit in memory.
     """
-    check(config)
+    validate(config)
     vec = VecEnv(env, config.num_envs, reset=config.reset)
     obs_space = env.observation_space(params)
     steps_per_iteration = config.num_envs * config.num_steps
@@ -302,31 +321,6 @@ def make(env: Environment, params: Params, config: Config, method: Method) -> Al
         return Policy(init=lambda: (), act=act)
 
     return Algorithm(init, step, policy, steps_per_iteration, env, params)
-
-
-def check(config: Config) -> None:
-    """Check the fields of `config`, each and together; `Ring` checks that the sizes divide.
-
-    Raises:
-      ValueError: naming the field, the value, and what would be accepted.
-    """
-    validate(config)
-    if config.batch_size > config.learning_starts:
-        raise ValueError(
-            f"`batch_size` must be at most learning_starts = {config.learning_starts}, the steps remembered "
-            f"when learning begins, got {config.batch_size}"
-        )
-    if config.learning_starts > config.buffer_size:
-        raise ValueError(
-            f"`learning_starts` must be at most buffer_size = {config.buffer_size}, "
-            f"got {config.learning_starts}"
-        )
-    if config.learning_starts < (config.n_step + 1) * config.num_envs:
-        raise ValueError(
-            f"`learning_starts` must be at least (n_step + 1) * num_envs = "
-            f"{(config.n_step + 1) * config.num_envs}, got {config.learning_starts}: a transition needs "
-            "the steps that follow it"
-        )
 
 
 def network(env: Environment, params: Params, config: QConfig, num_outputs: int = 1) -> Network:

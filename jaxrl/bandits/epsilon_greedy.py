@@ -42,6 +42,10 @@ class Config:
     num_steps: int = static(100, ge=1)
     """Pulls an iteration."""
 
+    def check(self) -> None:
+        """Check the fields together; see `jaxrl.config.validate`."""
+        schedules.check(self.schedule, epsilon_start=self.epsilon_start, epsilon_end=self.epsilon_end)
+
 
 def make(env: Environment, params: Params, config: Config) -> Algorithm:
     """Return epsilon-greedy on `env`.

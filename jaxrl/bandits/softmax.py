@@ -37,6 +37,11 @@ class Config:
     num_steps: int = static(100, ge=1)
     """Pulls an iteration."""
 
+    def check(self) -> None:
+        """Check the fields together; see `jaxrl.config.validate`."""
+        ends = {"temperature_start": self.temperature_start, "temperature_end": self.temperature_end}
+        schedules.check(self.schedule, **ends)
+
 
 def make(env: Environment, params: Params, config: Config) -> Algorithm:
     """Return softmax exploration on `env`.

@@ -76,7 +76,7 @@ def harmonic(start: Scalar, end: Scalar, steps: Scalar) -> Schedule:
     does not, which is what stochastic approximation asks of a step size.
 
     Raises:
-      ValueError: if `start`, `end` or `steps` is not positive.
+      ValueError: if `start`, `end` or `steps` is not positive, or `end` is above `start`.
 
     >>> [round(float(harmonic(1.0, 0.1, 9)(count)), 4) for count in (0, 1, 9, 99)]
     [1.0, 0.5, 0.1, 0.01]
@@ -84,6 +84,7 @@ def harmonic(start: Scalar, end: Scalar, steps: Scalar) -> Schedule:
     Source: Robbins and Monro (1951), "A Stochastic Approximation Method", conditions on the step size.
     """
     _check(start=start, end=end, steps=steps)
+    check("harmonic", start=start, end=end)
     return lambda count: start / (1.0 + (start / end - 1.0) * jnp.asarray(count, jnp.float32) / steps)
 
 
@@ -144,6 +145,29 @@ def make(kind: str, start: Scalar, end: Scalar, steps: Scalar) -> Schedule:
     if kind not in _KINDS:
         raise ValueError(unknown("schedule", kind, list(KINDS)))
     return _KINDS[kind](start, end, steps)
+
+
+def check(kind: str, **numbers: Scalar) -> None:
+    """Check a `Config`'s first and last value of a schedule, by their fields' names; tracers pass.
+
+    Raises:
+      ValueError: naming the field, the value, and what would be accepted.
+
+    >>> check("exponential", epsilon_start=1.0, epsilon_end=0.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: `epsilon_end` must be greater than 0 with a schedule that is exponential, got 0.0
+    """
+    if kind not in ("exponential", "harmonic") or any(isinstance(x, Tracer) for x in numbers.values()):
+        return
+    for name, value in numbers.items():
+        if not np.all(np.asarray(value) > 0):
+            raise ValueError(
+                f"`{name}` must be greater than 0 with a schedule that is {kind}, got {np.min(value)}"
+            )
+    (first, start), (last, end) = numbers.items()
+    if kind == "harmonic" and not np.all(np.asarray(end) <= np.asarray(start)):
+        raise ValueError(f"`{last}` must be at most `{first}` with a schedule that is harmonic, got {end}")
 
 
 def _fraction(count: Scalar, steps: Scalar) -> jax.Array:

@@ -8,6 +8,7 @@ import pytest
 import envs
 import jaxrl
 from jaxrl.agents import ppo
+from jaxrl.config import traced_fields
 from jaxrl.sweep import _program, cells_within
 
 CONFIG = ppo.Config(num_envs=2, num_steps=8, num_epochs=2, num_minibatches=2, hidden_sizes=(8,))
@@ -157,3 +158,41 @@ def test_bad_arguments_are_named_before_any_compile(change, message):
     arguments = {"configs": CONFIG, "keys": keys(1), "num_steps": 64} | change
     with pytest.raises(ValueError, match=message):
         jaxrl.sweep(ppo.make, ENV, PARAMS, **arguments)
+
+
+@pytest.mark.parametrize("name", jaxrl.algorithms())
+def test_a_grid_holds_every_value_it_is_given(name):
+    """Also of fields whose default is None: they were once left out, and all rows were the same."""
+    config = jaxrl.algorithm(name).Config()
+    for field in traced_fields(config):
+        default = getattr(config, field)
+        value = 0.5 if default is None else float(default)
+        column = getattr(jaxrl.grid(config, **{field: [value, value]}), field)
+        np.testing.assert_allclose(column, [value, value], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "values", "message"),
+    [
+        (
+            "q_learning",
+            {"epsilon_schedule": "exponential"},
+            {"epsilon_end": [0.1, 0.0]},
+            "`epsilon_end` must be",
+        ),
+        ("epsilon_greedy", {"schedule": "exponential"}, {"epsilon_end": [0.1, 0.0]}, "`epsilon_end` must be"),
+        (
+            "softmax",
+            {"schedule": "harmonic"},
+            {"temperature_end": [0.1, 9.0]},
+            "must be at most `temperature_start`",
+        ),
+        ("c51", {}, {"max_value": [1.0, -200.0]}, "`max_value` must be greater"),
+    ],
+)
+def test_fields_that_do_not_fit_each_other_are_refused_in_a_grid_too(name, fields, values, message):
+    module = jaxrl.algorithm(name)
+    env, params = envs.make("FrozenLake4x4-v1")
+    configs = jaxrl.grid(module.Config(**fields), **values)
+    with pytest.raises(ValueError, match=message):
+        jaxrl.sweep(module.make, env, params, configs, keys(2), 1000)

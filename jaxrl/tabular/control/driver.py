@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
-from jax.core import Tracer
 
 from envs.core import Environment, Params
 from envs.spaces import Discrete, Space
@@ -53,6 +51,13 @@ class Config:
     """How epsilon changes."""
     learning_rate_schedule: str = static("constant", choices=schedules.KINDS)
     """How the step size changes."""
+
+    def check(self) -> None:
+        """Check the fields together; see `jaxrl.config.validate`."""
+        ends = {"epsilon_start": self.epsilon_start, "epsilon_end": self.epsilon_end}
+        schedules.check(self.epsilon_schedule, **ends)
+        rates = {"learning_rate": self.learning_rate, "learning_rate_end": self.learning_rate_end}
+        schedules.check(self.learning_rate_schedule, **rates)
 
 
 @struct.dataclass
@@ -145,7 +150,7 @@ def make(env: Environment, params: Params, config: Config, method: Method) -> Al
     Raises:
       ValueError: if a field of `config` is out of its range, or the spaces of `env` are not `Discrete`.
     """
-    check(config)
+    validate(config)
     num_states, num_actions = sizes(env, params)
     # A single environment, so a fresh start a step costs as much as a pooled one.
     vec = VecEnv(env, 1, reset="fresh")
@@ -252,23 +257,6 @@ def table(num_states: int, num_actions: int, config: Config) -> jax.Array:
 def row(q: jax.Array, obs: jax.Array) -> jax.Array:
     """Return the action values of one state, `[A]`."""
     return q[obs]
-
-
-def check(config: Config) -> None:
-    """Check the fields of `config`, each and together.
-
-    Raises:
-      ValueError: naming the field, the value, and what would be accepted.
-    """
-    validate(config)
-    if config.epsilon_schedule in ("exponential", "harmonic"):
-        for name in ("epsilon_start", "epsilon_end"):
-            value = getattr(config, name)
-            if not isinstance(value, Tracer) and not np.all(np.asarray(value) > 0):
-                raise ValueError(
-                    f"`{name}` must be greater than 0 with a schedule that is {config.epsilon_schedule}, "
-                    f"got {value}"
-                )
 
 
 def sizes(env: Environment, params: Params) -> tuple[int, int]:
