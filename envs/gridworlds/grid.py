@@ -173,9 +173,7 @@ class GridWorld:
         self, key: jax.Array, state: GridState, action: jax.Array, params: GridParams
     ) -> tuple[GridState, Step]:
         """Return the next state and what happened; a walker in a pit or on a goal stays there."""
-        edges = jnp.cumsum(self._turn_probabilities(params))[:-1]
-        taken = jnp.sum(jax.random.uniform(key) >= edges)
-        direction = self._direction(action) + jnp.asarray(self.turns, jnp.int32)[taken]
+        direction = self._direction(action) + self._turn(jax.random.uniform(key), params)
         position, reward, terminated = self._move(state.position, direction, params)
         state = GridState(position=position, t=state.t + 1)
         truncated = (state.t >= params.max_steps) & ~terminated
@@ -201,7 +199,7 @@ class GridWorld:
         following = jax.vmap(self._move, in_axes=(None, 0, None))(state_index, directions, params)
         ended = self._is_end(params.cells.ravel()[state_index])
         intended = jnp.asarray([turn == 0 for turn in self.turns], jnp.float32)
-        return Outcomes(jnp.where(ended, intended, self._turn_probabilities(params)), *following)
+        return Outcomes(jnp.where(ended, intended, jnp.stack(self._turn_probabilities(params))), *following)
 
     def ascii(self, state: GridState | None, params: GridParams, policy: Any = None) -> str:
         """Return the map as text, the agent as `A`; with a `policy` `[H * W]`, the floor as arrows."""
@@ -245,10 +243,19 @@ class GridWorld:
             sprites.append((*divmod(int(state.position), self.shape[1]), render.AGENT))
         return render.tiles(cells, render.GRID_TILES, sprites, shown.shade, size)
 
-    def _turn_probabilities(self, params: GridParams) -> jax.Array:
+    def _turn(self, draw: jax.Array, params: GridParams) -> jax.Array:
+        """Return the turn that a number in [0, 1) stands for: a chain of choices, which is one kernel."""
+        chance = self._turn_probabilities(params)
+        edge, turn = chance[0], jnp.int32(self.turns[0])
+        for following, width in zip(self.turns[1:], chance[1:], strict=True):
+            turn = jnp.where(draw < edge, turn, following)
+            edge = edge + width
+        return turn
+
+    def _turn_probabilities(self, params: GridParams) -> list[jax.Array]:
         others = max(len(self.turns) - 1, 1)
         slip = params.slip if len(self.turns) > 1 else jnp.zeros_like(params.slip)
-        return jnp.stack([slip / others if turn else 1 - slip for turn in self.turns])
+        return [slip / others if turn else 1 - slip for turn in self.turns]
 
     def _direction(self, action: jax.Array) -> jax.Array:
         if self.directions == (0, 1, 2, 3):
