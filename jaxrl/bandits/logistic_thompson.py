@@ -24,7 +24,8 @@ from jaxrl.bandits.learner import (
 from jaxrl.config import static, traced, validate
 from jaxrl.ops.noise import bulk
 
-NEWTON_STEPS = 4
+# Enough for 1e-5 where variances of a logit reach 1e6; a decade takes two to three steps.
+NEWTON_STEPS = 16
 
 
 @struct.dataclass
@@ -98,15 +99,22 @@ def update(posterior: Posterior, x: jax.Array, arm: jax.Array, reward: jax.Array
     variance = jnp.sum(rows * direction, axis=-1)
     start = jnp.sum(posterior.mean * rows, axis=-1)
     # The logit z at the mode solves z = start + variance * (reward - sigmoid(z)). The difference of the sides
-    # increases with a slope of at least 1, and sigmoid(z) between 0 and 1 bounds the root.
+    # increases, and sigmoid(z) between 0 and 1 bounds the root. It bends at z = 0 alone: from there, or from
+    # the bound next to it, every Newton step falls short of the root, so that none can overshoot.
     low, high = start + variance * (reward - 1.0), start + variance * reward
-    logit = start + variance * (reward - jax.nn.sigmoid(start)) / (1.0 + 0.25 * variance)
+    logit = jnp.clip(0.0, low, high)
     for _ in range(NEWTON_STEPS):
-        chance = jax.nn.sigmoid(logit)
-        error = logit - start - variance * (reward - chance)
-        logit = jnp.clip(logit - error / (1.0 + variance * chance * (1.0 - chance)), low, high)
-    chance = jax.nn.sigmoid(logit)
+        surprise, slope = _surprise(logit, reward)
+        error = logit - start - variance * surprise
+        logit = jnp.clip(logit - error / (1.0 + variance * slope), low, high)
+    surprise, slope = _surprise(logit, reward)
     return Posterior(
-        mean=posterior.mean + direction * (reward - chance)[:, None],
-        covariance=ridge.downdate(posterior.covariance, rows, chance * (1.0 - chance)),
+        mean=posterior.mean + direction * surprise[:, None],
+        covariance=ridge.downdate(posterior.covariance, rows, slope),
     )
+
+
+def _surprise(logit, reward):
+    """Return `reward - p` and `p (1 - p)`, p = sigmoid(logit), without the rounding of `1 - p` near 1."""
+    chance, other = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
+    return reward * other - (1.0 - reward) * chance, chance * other

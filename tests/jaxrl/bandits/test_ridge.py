@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import optimize, special
 
 import envs
 from jaxrl.bandits import logistic_thompson, neural_linear, ridge
@@ -86,3 +87,25 @@ def test_one_click_moves_the_logistic_posterior_to_the_mode():
         )
         np.testing.assert_array_equal(after.mean[0], before.mean[0])
         np.testing.assert_array_equal(after.covariance[0], before.covariance[0])
+
+
+def test_the_logistic_mode_is_found_however_wide_the_prior():
+    """One feature of 1, so that the coefficient is the logit: against bisection in float64."""
+    grid = np.meshgrid(np.geomspace(1e-2, 1e4, 13), np.linspace(-20, 20, 11), [0.0, 1.0])
+    variances, means, rewards = (np.float32(x.ravel()) for x in grid)
+
+    def click(variance, mean, reward):
+        before = logistic_thompson.Posterior(mean=mean[None, None], covariance=variance[None, None, None])
+        return logistic_thompson.update(before, jnp.ones(1), jnp.int32(0), reward)
+
+    def mode(variance, mean, reward):
+        # reward - sigmoid(z) is sign * sigmoid(-sign * z), which does not round.
+        sign = 2 * reward - 1
+        residual = lambda z: z - mean - variance * sign * special.expit(-sign * z)  # noqa: E731
+        return optimize.brentq(residual, mean - variance, mean + variance, xtol=1e-12)
+
+    after = jax.jit(jax.vmap(click))(variances, means, rewards)
+    expected = np.array([mode(*map(float, at)) for at in zip(variances, means, rewards, strict=True)])
+    np.testing.assert_allclose(after.mean[:, 0, 0], expected, rtol=1e-5, atol=1e-5)
+    curvature = special.expit(expected) * special.expit(-expected)
+    np.testing.assert_allclose(after.covariance[:, 0, 0, 0], 1 / (1 / variances + curvature), rtol=1e-3)
