@@ -18,12 +18,14 @@ class Estimates:
       total: `[A]` float32, the sum of their rewards, weighted alike.
       arms: `[W]` int32, the latest pulls, or None without a window.
       rewards: `[W]` float32, what they paid, or None without a window.
+      inside: `[A]` int32, the pulls of each arm in the window, or None without a window.
     """
 
     count: jax.Array
     total: jax.Array
     arms: jax.Array | None
     rewards: jax.Array | None
+    inside: jax.Array | None = None
 
 
 def init(num_arms: int, window: int = 0) -> Estimates:
@@ -33,6 +35,7 @@ def init(num_arms: int, window: int = 0) -> Estimates:
         total=jnp.zeros(num_arms, jnp.float32),
         arms=jnp.zeros(window, jnp.int32) if window else None,
         rewards=jnp.zeros(window, jnp.float32) if window else None,
+        inside=jnp.zeros(num_arms, jnp.int32) if window else None,
     )
 
 
@@ -62,18 +65,21 @@ def update(
     pulled = (index == arm).astype(jnp.float32)
     count = discount * estimates.count + pulled
     total = discount * estimates.total + pulled * reward
-    if estimates.arms is None or estimates.rewards is None:
+    if estimates.arms is None or estimates.rewards is None or estimates.inside is None:
         return replace(estimates, count=count, total=total)
     window = len(estimates.arms)
     slot = n % window
     old_arm, old_reward = estimates.arms[slot], estimates.rewards[slot]
-    leaving = (index == old_arm) * jnp.where(n >= window, jnp.asarray(discount, jnp.float32) ** window, 0.0)
+    left = (index == old_arm) & (n >= window)
+    leaving = left * jnp.asarray(discount, jnp.float32) ** window
+    inside = estimates.inside + (index == arm) - left
+    # Sums of floats less all their terms are rounding errors, not zero, and their quotient is no mean.
     return Estimates(
-        # A sum of floats less one of them may end up just below zero.
-        count=jnp.maximum(count - leaving, 0.0),
-        total=total - leaving * old_reward,
+        count=jnp.where(inside > 0, jnp.maximum(count - leaving, 0.0), 0.0),
+        total=jnp.where(inside > 0, total - leaving * old_reward, 0.0),
         arms=estimates.arms.at[slot].set(arm),
         rewards=estimates.rewards.at[slot].set(reward),
+        inside=inside,
     )
 
 

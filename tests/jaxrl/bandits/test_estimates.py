@@ -35,3 +35,24 @@ def test_an_arm_that_left_the_window_is_untried_again():
         state = estimates.update(state, jnp.int32(arm), jnp.float32(1.0), jnp.int32(n))
     assert state.count.tolist() == [0.0, 2.0]
     assert estimates.means(state, untried=5.0).tolist() == [5.0, 1.0]
+
+
+@pytest.mark.parametrize("window, discount", [(7, 0.9), (3, 0.99), (20, 1.0)])
+def test_no_mean_is_made_of_what_rounding_leaves(window, discount):
+    """At every one of 600 pulls of 5 arms, most of them out of the window at some time."""
+    rng = np.random.default_rng(0)
+    arms, rewards = rng.integers(5, size=600), np.float32(rng.normal(scale=10, size=600))
+
+    def pull(state, at):
+        state = estimates.update(state, *at, discount)
+        return state, (state.count, estimates.means(state))
+
+    each = (jnp.asarray(arms, jnp.int32), jnp.asarray(rewards), jnp.arange(600, dtype=jnp.int32))
+    counts, means = jax.lax.scan(pull, estimates.init(5, window), each)[1]
+    for n in range(600):
+        latest = np.arange(max(n + 1 - window, 0), n + 1)
+        weight = discount ** (n - latest) * (arms[latest] == np.arange(5)[:, None])
+        count = weight.sum(axis=1)
+        expected = np.divide(weight @ rewards[latest], count, out=np.zeros(5), where=count > 0)
+        assert np.array_equal(counts[n] == 0, count == 0), f"after pull {n}"
+        np.testing.assert_allclose(means[n], expected, atol=1e-3, err_msg=f"after pull {n}")
