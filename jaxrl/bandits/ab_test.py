@@ -82,14 +82,17 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 def z_scores(beliefs: Counts) -> jax.Array:
     """Return by how many standard errors each arm's mean exceeds that of arm 0, `[A]` float32; 0 for arm 0.
 
-    z_a = (mean_a - mean_0) / sqrt(variance_a / count_a + variance_0 / count_0)
+        z_a = (mean_a - mean_0) / sqrt(variance_a / count_a + variance_0 / count_0)
+
+    0 as well where either arm has fewer than two pulls, which tell nothing of its variance.
     """
     count = jnp.maximum(beliefs.count, 1.0)
     mean = beliefs.total / count
     error = jnp.maximum(beliefs.square / count - jnp.square(mean), 0.0) / count
     difference, squared = mean - mean[0], error + error[0]
     certain = jnp.where(difference == 0.0, 0.0, jnp.copysign(jnp.inf, difference))
-    return jnp.where(squared > 0, difference / jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), certain)
+    z = jnp.where(squared > 0, difference / jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), certain)
+    return jnp.where((beliefs.count >= 2) & (beliefs.count[0] >= 2), z, 0.0)
 
 
 def sample_size(
@@ -107,7 +110,8 @@ def sample_size(
       num_variants: compared with the control.
 
     Raises:
-      ValueError: if the rates do not lie in (0, 1) or the lift is not positive.
+      ValueError: if the rates, `significance` or `power` do not lie in (0, 1), the lift is not positive, or
+        there is no variant.
 
     >>> sample_size(0.05, 0.03)
     832
@@ -116,6 +120,11 @@ def sample_size(
     """
     if not 0 < base_rate < base_rate + lift < 1:
         raise ValueError(f"`base_rate` and `base_rate + lift` must lie in (0, 1), got {base_rate} and {lift}")
+    for name, chance in (("significance", significance), ("power", power)):
+        if not 0 < chance < 1:
+            raise ValueError(f"`{name}` must lie in (0, 1), got {chance}; it is a chance")
+    if num_variants < 1:
+        raise ValueError(f"`num_variants` must be at least 1, got {num_variants}; do not count the control")
     from statistics import NormalDist
 
     quantile = NormalDist().inv_cdf

@@ -203,6 +203,12 @@ def test_rewards_that_never_vary_decide_the_ab_test():
     assert z.tolist() == [0.0, np.inf, 0.0]
 
 
+@pytest.mark.parametrize("counts", [[1.0, 1.0], [1.0, 5.0], [5.0, 1.0]])
+def test_a_single_pull_decides_no_ab_test(counts):
+    paid = jnp.array([0.0, counts[1]])
+    assert ab_test.z_scores(ab_test.Counts(jnp.array(counts), paid, paid)).tolist() == [0.0, 0.0]
+
+
 def test_sample_size_has_the_power_that_it_promises():
     n = ab_test.sample_size(0.05, 0.03)
     assert n == 832
@@ -212,6 +218,14 @@ def test_sample_size_has_the_power_that_it_promises():
     assert abs(np.mean(z > stats.norm.isf(0.05)) - 0.8) < 0.02
     with pytest.raises(ValueError, match=r"must lie in \(0, 1\), got 0.9 and 0.2"):
         ab_test.sample_size(0.9, 0.2)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("significance", 0.0), ("significance", 2.0), ("power", 1.5), ("num_variants", 0)]
+)
+def test_sample_size_names_the_argument_that_is_out_of_range(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must .*, got {value}"):
+        ab_test.sample_size(0.05, 0.03, **{name: value})
 
 
 def test_epsilon_first_explores_first(record, bernoulli):
