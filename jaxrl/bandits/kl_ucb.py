@@ -77,7 +77,8 @@ def upper_bound(mean: jax.Array, radius: jax.Array) -> jax.Array:
       radius: `[...]` float32, at least 0.
 
     Returns:
-      `[...]` float32, within 1e-5 of the root.
+      `[...]` float32, within 1e-5 of the root for a radius from 1e-5, which `ln n / count` exceeds for the
+      first million pulls. Below, the divergence is mostly rounding, and the bound is up to 2e-4 off.
 
     >>> round(float(upper_bound(jnp.float32(0.0), jnp.float32(jnp.log(2.0)))), 6)
     0.5
