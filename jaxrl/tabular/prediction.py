@@ -23,6 +23,7 @@ from jaxrl import ops
 from jaxrl.config import check_unit_interval
 from jaxrl.rollout import unroll
 from jaxrl.tabular import traces
+from jaxrl.tabular.arguments import check_discount, check_number
 
 Scalar = float | jax.Array
 Measure = Callable[[jax.Array], Any]
@@ -104,7 +105,8 @@ def td(
       measure: `V [S] -> any`, evaluated after each step; nothing by default.
 
     Raises:
-      ValueError: if a concrete `gamma` is not in [0, 1].
+      ValueError: if `trajectory` is empty, or, concrete, `learning_rate` is negative or `gamma`
+        is not in [0, 1].
 
     >>> walk = Trajectory(jnp.array([0]), jnp.array([1.0]), jnp.array([1]), *jnp.zeros((2, 1), bool))
     >>> td(jnp.array([0.0, 2.0]), walk, 0.5, 0.5)[0].tolist()
@@ -112,7 +114,7 @@ def td(
 
     Source: Sutton and Barto (2018), equation 6.2.
     """
-    check_unit_interval(gamma=gamma)
+    _check(trajectory, learning_rate, gamma)
 
     def update(value, step):
         error = _target(step, gamma, value[step.next_obs]) - value[step.obs]
@@ -135,7 +137,7 @@ def n_step_td(
 
     The updates are made in the order of t, which is that of the online algorithm; row t of the measurements
     follows the update of step t, so that at an episode's last row all its steps have been learned from.
-    The sums of rewards do not depend on the values, so the work does not grow with n, which may be traced.
+    Each sum of rewards is added up on its own, longer by one step in each of n passes; n may be traced.
 
     Args:
       value: `[S]` float, the first values.
@@ -146,13 +148,14 @@ def n_step_td(
       measure: as in `td`.
 
     Raises:
-      ValueError: if a concrete `gamma` is not in [0, 1], or a concrete `n` is below 1.
+      ValueError: if `trajectory` is empty, or, concrete, `learning_rate` is negative, `gamma` is not in
+        [0, 1], or `n` is no integer from 1.
 
     Source: Sutton and Barto (2018), section 7.1.
     """
-    check_unit_interval(gamma=gamma)
-    if not isinstance(n, Tracer) and not np.all(np.asarray(n) >= 1):
-        raise ValueError(f"`n` must be at least 1, got {n}; 1 is TD(0)")
+    _check(trajectory, learning_rate, gamma)
+    if not isinstance(n, Tracer) and not (np.asarray(n).dtype.kind in "iu" and np.all(np.asarray(n) >= 1)):
+        raise ValueError(f"`n` must be at least 1, an integer, got {n}; 1 is TD(0)")
     rewards, discount, last_obs = _segments(trajectory, gamma, n)
 
     def update(value, step):
@@ -188,12 +191,13 @@ def monte_carlo(
       measure: as in `td`.
 
     Raises:
-      ValueError: if a concrete `gamma` is not in [0, 1].
+      ValueError: if `trajectory` is empty, or, concrete, `learning_rate` is negative or `gamma`
+        is not in [0, 1].
 
     Source: Sutton and Barto (2018), sections 5.1 (first and every visit) and 6.1 (constant step size).
     """
-    check_unit_interval(gamma=gamma)
-    rewards, discount, last_obs = _segments(trajectory, gamma, trajectory.obs.shape[0])
+    _check(trajectory, learning_rate, gamma)
+    rewards, discount, last_obs = _segments(trajectory, gamma, None)
 
     def update(carry, step):
         value, count, seen = carry
@@ -245,7 +249,8 @@ def td_lambda(
     Source: Sutton and Barto (2018), sections 12.2 and 12.5; van Seijen et al. (2016), "True online
     temporal-difference learning", https://arxiv.org/abs/1512.04087, algorithm 1.
     """
-    check_unit_interval(gamma=gamma, lambda_=lambda_)
+    _check(trajectory, learning_rate, gamma)
+    check_unit_interval(lambda_=lambda_)
     if trace not in traces.KINDS:
         raise ValueError(f"`trace` must be one of {', '.join(map(repr, traces.KINDS))}, got {trace!r}")
     if offline and trace == "dutch":
@@ -288,11 +293,13 @@ def lambda_return(
       lambda_: `[]` float in [0, 1]; 1 is Monte Carlo.
 
     Raises:
-      ValueError: if a concrete `gamma` or `lambda_` is not in [0, 1].
+      ValueError: if `trajectory` is empty, or, concrete, `learning_rate` is negative or `gamma`
+        or `lambda_` is not in [0, 1].
 
     Source: Sutton and Barto (2018), equation 12.4, for several episodes at a time.
     """
-    check_unit_interval(gamma=gamma, lambda_=lambda_)
+    _check(trajectory, learning_rate, gamma)
+    check_unit_interval(lambda_=lambda_)
     target = ops.lambda_returns(
         trajectory.reward,
         value[trajectory.next_obs],
@@ -302,6 +309,14 @@ def lambda_return(
         lambda_,
     )
     return value.at[trajectory.obs].add(learning_rate * (target - value[trajectory.obs]))
+
+
+def _check(trajectory: Trajectory, learning_rate: Scalar | None, gamma: Scalar) -> None:
+    check_discount(gamma)
+    if learning_rate is not None:
+        check_number("learning_rate", learning_rate, "at least 0", lambda x: x >= 0)
+    if trajectory.obs.shape[0] == 0:
+        raise ValueError("`trajectory` must hold at least one step, got none")
 
 
 def _target(step: Trajectory, gamma: Scalar, next_value: jax.Array) -> jax.Array:
@@ -317,22 +332,27 @@ def _scan(update, carry, steps, measure, value_of):
     return value_of(carry), measured
 
 
-def _segments(trajectory: Trajectory, gamma: Scalar, n: int | jax.Array) -> tuple:
+def _segments(trajectory: Trajectory, gamma: Scalar, n: int | jax.Array | None) -> tuple:
     """Return each step's discounted sum of the next n rewards, the discount of what follows, and its state.
 
-    Fewer than n where the episode or the stream ends before. The sum over a segment is the difference of two
-    sums to the episode's end.
+    All that the episode has, if n is None; fewer than n where the episode or the stream ends before. No
+    difference of longer sums: that would lose small rewards beside a large one later on.
     """
     length = trajectory.obs.shape[0]
+    steps = jnp.int32(length) if n is None else jnp.minimum(n, length)
     index = jnp.arange(length)
     last = trajectory.done.at[-1].set(True)
     end = lax.cummin(jnp.where(last, index, length), reverse=True)
-    stop = jnp.minimum(index + n - 1, end)
-    zeros = jnp.zeros_like(trajectory.reward)
-    to_end = ops.discounted_returns(
-        trajectory.reward, zeros, trajectory.terminated, trajectory.truncated, gamma
-    )
+    stop = jnp.minimum(index + steps - 1, end)
+    reward = trajectory.reward
+
+    def lengthen(_, total):
+        return reward + jnp.where(last, 0.0, gamma * jnp.roll(total, -1))
+
+    if n is None:
+        zeros = jnp.zeros_like(reward)
+        total = ops.discounted_returns(reward, zeros, trajectory.terminated, trajectory.truncated, gamma)
+    else:
+        total = lax.fori_loop(0, steps - 1, lengthen, reward)
     beyond = jnp.asarray(gamma, jnp.float32) ** (stop - index + 1)
-    after = jnp.where(stop < end, to_end[jnp.minimum(stop + 1, length - 1)], 0.0)
-    discount = jnp.where(trajectory.terminated[stop], 0.0, beyond)
-    return to_end - beyond * after, discount, trajectory.next_obs[stop]
+    return total, jnp.where(trajectory.terminated[stop], 0.0, beyond), trajectory.next_obs[stop]

@@ -85,7 +85,8 @@ def update(
     counted = jnp.where(tables.visits[at] == 0, 1.0, 0.0) if first_visit else jnp.float32(1.0)
     trace, visits = tables.trace.at[at].add(counted), tables.visits.at[at].add(counted)
     next_value = tables.q[transition.next_obs, transition.next_action]
-    beyond = jnp.where(transition.truncated, rates.gamma * next_value, 0.0)
+    cut = transition.truncated & ~transition.terminated
+    beyond = jnp.where(cut, rates.gamma * next_value, 0.0)
     returns = tables.returns + trace * (transition.reward + beyond)
     learns = (visits > 0) & transition.done
     count = tables.count + jnp.where(learns, visits, 0.0)

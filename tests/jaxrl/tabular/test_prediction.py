@@ -72,6 +72,20 @@ def test_n_step_td_against_the_books_loop(n):
         np.testing.assert_allclose(run(prediction.td, steps, 0.1, 0.9)[0], found(1), atol=1e-5)
 
 
+def test_a_large_reward_later_on_takes_nothing_from_a_sum_before_it():
+    steps = Trajectory(
+        obs=jnp.arange(20),
+        reward=jnp.full(20, 0.01).at[-1].set(1e6),
+        next_obs=jnp.arange(1, 21),
+        terminated=jnp.arange(20) == 19,
+        truncated=jnp.zeros(20, bool),
+    )
+    four, _ = prediction.n_step_td(jnp.zeros(21), steps, 1.0, 1.0, 4)
+    np.testing.assert_allclose(four[:16], 0.04, rtol=1e-6)
+    one, _ = prediction.n_step_td(jnp.zeros(21), steps, 1.0, 1.0, 1)
+    np.testing.assert_array_equal(one, prediction.td(jnp.zeros(21), steps, 1.0, 1.0)[0])
+
+
 @pytest.mark.parametrize("first_visit", [False, True])
 @pytest.mark.parametrize("alpha", [0.1, None])
 def test_monte_carlo_against_stored_episodes(first_visit, alpha):
@@ -222,7 +236,11 @@ def test_measurements_follow_every_step():
         (prediction.lambda_return, {"lambda_": -0.1}, "`lambda_` must be .*, got -0.1"),
         (prediction.td, {"gamma": 1.5}, "`gamma` must be at least 0 and at most 1, got 1.5"),
         (prediction.monte_carlo, {"gamma": float("nan")}, "`gamma` must be .* got nan"),
-        (prediction.n_step_td, {"n": 0}, "`n` must be at least 1, got 0"),
+        (prediction.n_step_td, {"n": 0}, "`n` must be at least 1, an integer, got 0"),
+        (prediction.n_step_td, {"n": 2.5}, "`n` must be at least 1, an integer, got 2.5"),
+        (prediction.td, {"gamma": None}, "`gamma` must be a number in .* got None"),
+        (prediction.td, {"learning_rate": -1.0}, "`learning_rate` must be .* got -1.0"),
+        (prediction.monte_carlo, {"learning_rate": float("nan")}, "`learning_rate` must be .* got nan"),
     ],
 )
 def test_refuses_what_makes_no_sense(method, options, message):
@@ -230,3 +248,9 @@ def test_refuses_what_makes_no_sense(method, options, message):
     arguments = {"learning_rate": 0.1, "gamma": 0.9, **needed, **options}
     with pytest.raises(ValueError, match=message):
         run(method, stream(0), **arguments)
+
+
+def test_refuses_an_empty_stream():
+    nothing = jax.tree.map(lambda x: x[:0], stream(0))
+    with pytest.raises(ValueError, match="`trajectory` must hold at least one step"):
+        run(prediction.td, nothing, 0.1, 0.9)

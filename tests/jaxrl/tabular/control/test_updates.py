@@ -286,3 +286,14 @@ def test_prioritized_sweeping():
     )
     np.testing.assert_allclose(found.q, q, atol=1e-4)
     assert {(int(s), int(a)) for s, a in np.argwhere(found.priority > 0)} == set(queue)
+
+
+def test_monte_carlo_never_bootstraps_where_the_process_ended():
+    """Not even where the clock ended it at the same time."""
+    zeros = jnp.zeros((S, A))
+    tables = monte_carlo.Tables(q=zeros + 7.0, count=zeros, visits=zeros, trace=zeros, returns=zeros)
+    ended = jnp.ones((), bool)
+    step = Transition(*jnp.int32([0, 0]), jnp.float32(2.0), *jnp.int32([1, 0]), ended, ended)
+    rates = Rates(jnp.float32(1.0), jnp.float32(GAMMA), jnp.float32(0.0), jnp.int32(0))
+    new, _ = monte_carlo.update(tables, step, rates, True, False)
+    assert new.q[0, 0] == 2.0
