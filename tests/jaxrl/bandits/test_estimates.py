@@ -41,7 +41,7 @@ def test_an_arm_that_left_the_window_is_untried_again():
 def test_no_mean_is_made_of_what_rounding_leaves(window, discount):
     """At every one of 600 pulls of 5 arms, most of them out of the window at some time."""
     rng = np.random.default_rng(0)
-    arms, rewards = rng.integers(5, size=600), np.float32(rng.normal(scale=10, size=600))
+    arms, rewards = rng.integers(5, size=600), rng.normal(scale=10, size=600).astype(np.float32)
 
     def pull(state, at):
         state = estimates.update(state, *at, discount)

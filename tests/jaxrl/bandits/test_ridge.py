@@ -92,7 +92,7 @@ def test_one_click_moves_the_logistic_posterior_to_the_mode():
 def test_the_logistic_mode_is_found_however_wide_the_prior():
     """One feature of 1, so that the coefficient is the logit: against bisection in float64."""
     grid = np.meshgrid(np.geomspace(1e-2, 1e4, 13), np.linspace(-20, 20, 11), [0.0, 1.0])
-    variances, means, rewards = (np.float32(x.ravel()) for x in grid)
+    variances, means, rewards = (x.ravel().astype(np.float32) for x in grid)
 
     def click(variance, mean, reward):
         before = logistic_thompson.Posterior(mean=mean[None, None], covariance=variance[None, None, None])
