@@ -2,8 +2,9 @@
 
 Everything but `validate` and `linear_programme` is a pure function of arrays: jit it, vmap it over
 models, rewards, discounts and policies. A policy is its probabilities `[S, A]`. The value of a
-terminal state is 0 throughout. With gamma = 1 every policy that is evaluated must end. The solvers
-`validate` a model that is concrete; a traced one they trust.
+terminal state is 0 throughout. With gamma = 1 every policy that is evaluated must end, and the solvers
+agree where every policy that never ends is worth minus infinity. The solvers `validate` a model that is
+concrete, and refuse a result at gamma = 1 that is none; what is traced they trust.
 """
 
 from dataclasses import replace
@@ -17,6 +18,7 @@ from jax.core import Tracer
 
 from envs.tabular import TabularMDP
 from jaxrl.config import check_unit_interval
+from jaxrl.tabular.arguments import check_discount, check_number
 from jaxrl.tabular.linear import solve
 
 Scalar = float | jax.Array
@@ -55,7 +57,7 @@ def q_from_v(mdp: TabularMDP, value: jax.Array, gamma: Scalar) -> jax.Array:
     >>> q_from_v(_chain(), jnp.array([0.0, 2.0, 0.0]), 0.5).tolist()
     [[0.0, 1.0], [1.0, 2.0], [0.0, 0.0]]
     """
-    check_unit_interval(gamma=gamma)
+    check_discount(gamma)
     following = jnp.where(mdp.terminal, 0.0, value)
     return mdp.R + gamma * jnp.einsum("sat,t->sa", mdp.P, following, precision=lax.Precision.HIGHEST)
 
@@ -82,9 +84,13 @@ def greedy(q: jax.Array) -> jax.Array:
 def soft(q: jax.Array, temperature: Scalar) -> jax.Array:
     """Return the policy of probabilities in proportion to `exp(q / temperature)`, `[S, A]`.
 
+    Raises:
+      ValueError: if a concrete `temperature` is not positive.
+
     >>> [round(p, 4) for p in soft(jnp.array([[0.0, 1.0]]), 1.0)[0].tolist()]
     [0.2689, 0.7311]
     """
+    _check_temperature(temperature)
     return jax.nn.softmax(q / temperature, axis=-1)
 
 
@@ -94,8 +100,12 @@ def epsilon_soft(mdp: TabularMDP, epsilon: Scalar) -> TabularMDP:
     Its best policy is the best epsilon-greedy policy of `mdp`; its optimal values are the fixed point of
     SARSA and of expected SARSA with that epsilon.
 
+    Raises:
+      ValueError: if a concrete `epsilon` is not in [0, 1].
+
     Source: Sutton and Barto (2018), section 5.4, "moved inside the environment".
     """
+    check_unit_interval(epsilon=epsilon)
     return replace(
         mdp,
         P=(1.0 - epsilon) * mdp.P + epsilon * jnp.mean(mdp.P, axis=1, keepdims=True),
@@ -167,7 +177,7 @@ def value_iteration(
       max_iterations: stop after so many in any case.
 
     Raises:
-      ValueError: as `validate` does, for what is concrete.
+      ValueError: as `validate` does, and if gamma is 1 and the values still change, for what is concrete.
 
     >>> value_iteration(_chain(), 0.5).value.tolist()
     [1.0, 2.0, 0.0]
@@ -180,6 +190,7 @@ def value_iteration(
         return jnp.max(q_from_v(mdp, value, gamma), axis=-1)
 
     value, iterations, residual = _iterate(backup, jnp.zeros_like(mdp.R[:, 0]), tolerance, max_iterations)
+    _refuse_endless(mdp, gamma, value, residual, tolerance)
     q = q_from_v(mdp, value, gamma)
     return Solution(value, q, greedy(q), iterations, residual)
 
@@ -205,15 +216,12 @@ def soft_value_iteration(
       max_iterations: as in `value_iteration`.
 
     Raises:
-      ValueError: as `validate` does, or if `temperature` is not positive, for what is concrete.
+      ValueError: as `value_iteration` does, or if `temperature` is not positive, for what is concrete.
 
     Source: Haarnoja et al. (2017), https://arxiv.org/abs/1702.08165, theorem 2.
     """
     _check(mdp, gamma)
-    if not isinstance(temperature, Tracer) and not np.all(np.asarray(temperature) > 0):
-        raise ValueError(
-            f"`temperature` must be greater than 0, got {temperature}; use value_iteration for 0"
-        )
+    _check_temperature(temperature)
 
     def backup(value):
         q = q_from_v(mdp, value, gamma)
@@ -221,6 +229,7 @@ def soft_value_iteration(
         return jnp.where(mdp.terminal, 0.0, smooth)
 
     value, iterations, residual = _iterate(backup, jnp.zeros_like(mdp.R[:, 0]), tolerance, max_iterations)
+    _refuse_endless(mdp, gamma, value, residual, tolerance)
     q = q_from_v(mdp, value, gamma)
     return Solution(value, q, soft(q, temperature), iterations, residual)
 
@@ -228,14 +237,16 @@ def soft_value_iteration(
 def policy_iteration(
     mdp: TabularMDP, gamma: Scalar, tolerance: Scalar = 1e-6, max_iterations: int = 100
 ) -> Solution:
-    """Return the optimum by evaluating exactly and improving in turn, from the uniform policy.
+    """Return the optimum by evaluating exactly and improving in turn, at gamma < 1 from the uniform policy.
 
-    An action is kept while none is better by more than `tolerance` times the largest value (at least 1),
-    so that ties do not go round; ends when the policy stays. With gamma = 1 a policy on the way might never
-    end although the best one does; use `value_iteration` there.
+    A choice is kept while none is better by more than `tolerance` times the largest value (at least 1),
+    so that ties do not go round; ends when the policy stays. With gamma = 1 every policy on the way ends:
+    the first takes all actions that can lead nearer to an end, and where an improved one would not end, the
+    choices stay. The optimum is then that of the policies that end; its probabilities need not be 0 and 1.
 
     Raises:
-      ValueError: as `validate` does, for what is concrete.
+      ValueError: as `validate` does; with gamma = 1, if the result does not solve the optimality equation
+        or if never to end is worth more (0) than it. For what is concrete.
 
     >>> policy_iteration(_chain(), 0.5).value.tolist()
     [1.0, 2.0, 0.0]
@@ -243,23 +254,32 @@ def policy_iteration(
     Source: Howard (1960); Sutton and Barto (2018), section 4.3.
     """
     _check(mdp, gamma)
+    _check_tolerance(tolerance)
+    undiscounted = jnp.asarray(gamma, jnp.float32) == 1.0
 
     def improve(loop):
         policy, before, iterations, _, _ = loop
         value = evaluate(mdp, policy, gamma)
         q = q_from_v(mdp, value, gamma)
         slack = tolerance * jnp.maximum(jnp.max(jnp.abs(value)), 1.0)
-        kept = (v_from_q(q, policy) >= jnp.max(q, axis=-1) - slack) & (jnp.max(policy, axis=-1) == 1.0)
+        kept = v_from_q(q, policy) >= jnp.max(q, axis=-1) - slack
+        kept &= undiscounted | (jnp.max(policy, axis=-1) == 1.0)
         improved = jnp.where(kept[:, None], policy, greedy(q))
+        # The policy before ends from everywhere; so does the improved one, if it is used only where it ends.
+        endless = undiscounted & ~_ends(mdp, improved)
+        improved = jnp.where(endless[:, None], policy, improved)
         residual = jnp.max(jnp.abs(value - before))
         return improved, value, iterations + 1, residual, jnp.all(improved == policy)
 
     zeros = jnp.zeros_like(mdp.R[:, 0])
-    first = (uniform_policy(mdp), zeros, jnp.int32(0), jnp.float32(jnp.inf), jnp.zeros((), bool))
+    start = jnp.where(undiscounted, _policy_that_ends(mdp), uniform_policy(mdp))
+    first = (start, zeros, jnp.int32(0), jnp.float32(jnp.inf), jnp.zeros((), bool))
     policy, value, iterations, residual, _ = lax.while_loop(
         lambda loop: ~loop[-1] & (loop[2] < max_iterations), improve, first
     )
-    return Solution(value, q_from_v(mdp, value, gamma), policy, iterations, residual)
+    solution = Solution(value, q_from_v(mdp, value, gamma), policy, iterations, residual)
+    _refuse_endless(mdp, gamma, value, jnp.max(jnp.abs(jnp.max(solution.q, axis=-1) - value)), 1e-4)
+    return solution
 
 
 def modified_policy_iteration(
@@ -274,7 +294,7 @@ def modified_policy_iteration(
     One sweep is value iteration, infinitely many are policy iteration.
 
     Raises:
-      ValueError: if `sweeps` is below 1, and as `validate` does, for what is concrete.
+      ValueError: if `sweeps` is below 1, and as `value_iteration` does, for what is concrete.
 
     >>> modified_policy_iteration(_chain(), 0.5).value.tolist()
     [1.0, 2.0, 0.0]
@@ -299,6 +319,7 @@ def modified_policy_iteration(
     lowest = jnp.minimum(jnp.min(mdp.R), 0.0) / jnp.where(gamma < 1.0, 1.0 - gamma, jnp.inf)
     first = jnp.where(mdp.terminal, 0.0, lowest)
     value, iterations, residual = _iterate(backup, first, tolerance, max_iterations)
+    _refuse_endless(mdp, gamma, value, residual, tolerance)
     q = q_from_v(mdp, value, gamma)
     return Solution(value, q, greedy(q), iterations, residual)
 
@@ -317,7 +338,8 @@ def backward_induction(
       final_value: `[S]` float, what the state after the last step is worth; 0 by default.
 
     Raises:
-      ValueError: if `horizon` is below 1, and as `validate` does, for what is concrete.
+      ValueError: if `horizon` is no integer from 1 or `final_value` is not finite, and as `validate`
+        does, for what is concrete.
 
     >>> value, q = backward_induction(_chain(), horizon=1)
     >>> value.tolist()
@@ -325,11 +347,15 @@ def backward_induction(
 
     Source: Puterman (1994), Markov Decision Processes, section 4.5.
     """
-    check_unit_interval(gamma=gamma)
+    check_discount(gamma)
     _check(mdp, 0.0)
-    if horizon < 1:
-        raise ValueError(f"`horizon` must be at least 1 step, got {horizon}")
-    last = jnp.zeros_like(mdp.R[:, 0]) if final_value is None else final_value
+    if not isinstance(horizon, int | np.integer) or horizon < 1:
+        raise ValueError(f"`horizon` must be at least 1 step, an integer, got {horizon}")
+    last = jnp.zeros_like(mdp.R[:, 0]) if final_value is None else jnp.asarray(final_value, mdp.R.dtype)
+    if last.shape != mdp.terminal.shape:
+        raise ValueError(f"`final_value` must be [S] = {mdp.terminal.shape}, got shape {last.shape}")
+    if not isinstance(last, Tracer) and not np.isfinite(last).all():
+        raise ValueError(f"`final_value` must be finite, got {last}")
 
     def backup(value, _):
         q = q_from_v(mdp, value, gamma)
@@ -360,8 +386,10 @@ def occupancy(mdp: TabularMDP, policy: jax.Array, gamma: Scalar, start: jax.Arra
 
     Source: Puterman (1994), Markov Decision Processes, section 6.9.
     """
+    if start is not None:
+        mdp = replace(mdp, start=jnp.asarray(start, mdp.R.dtype))
     _check(mdp, gamma, policy)
-    first = jnp.where(mdp.terminal, 0.0, mdp.start if start is None else start)
+    first = jnp.where(mdp.terminal, 0.0, mdp.start)
     visits = solve(_discounted_flow(mdp, policy, gamma).T, first)
     return jnp.where(mdp.terminal, 0.0, visits)[:, None] * policy
 
@@ -375,6 +403,10 @@ def linear_programme(
 
     The occupancy is the dual solution: that of a best policy which starts in s with weight w(s). An
     independent check of the other solvers; imports SciPy.
+
+    With gamma = 1 the value is that of the best policy that ends; it is the optimum where every policy that
+    never ends is worth minus infinity, or no more than ending. A loop that pays more than 0 is refused as
+    without bound; one that pays 0 is not, even where to stay in it would be better than any end.
 
     Args:
       mdp: one model, concrete.
@@ -418,7 +450,10 @@ def linear_programme(
 def validate(
     mdp: TabularMDP, gamma: Scalar = 0.99, tolerance: float = 1e-5, policy: jax.Array | None = None
 ) -> None:
-    """Check on the host that `mdp` is a Markov decision process whose values at `gamma` are finite.
+    """Check on the host that `mdp` is a Markov decision process in which every episode can end at `gamma` 1.
+
+    With gamma below 1 all values are then finite. With gamma = 1 those of policies that end are (`policy`,
+    where it is given); the optimal ones need not be, if a loop pays 0 or more.
 
     Args:
       mdp: one concrete model.
@@ -436,7 +471,7 @@ def validate(
     Traceback (most recent call last):
     ValueError: `mdp.R` must be finite, got nan for state 0, action 0
     """
-    check_unit_interval(gamma=gamma)
+    check_discount(gamma)
     P, R, terminal, start = (np.asarray(x) for x in (mdp.P, mdp.R, mdp.terminal, mdp.start))
     if R.ndim != 2 or P.shape != (*R.shape, R.shape[0]):
         raise ValueError(f"`mdp.P` must be [S, A, S] and `mdp.R` [S, A], got shapes {P.shape} and {R.shape}")
@@ -470,7 +505,7 @@ def validate(
     chosen = taken.sum(axis=-1, dtype=np.float64)
     if policy is not None:
         refuse("policy", "have rows that sum to 1", ~terminal & ~(np.abs(chosen - 1) <= tolerance), chosen)
-    if float(gamma) == 1.0:
+    if np.asarray(gamma) == 1.0:
         leads = ((P > 0) & (taken > 0)[..., None]).any(axis=1)
         ends, before = terminal.copy(), np.zeros_like(terminal)
         while np.any(ends != before):
@@ -496,6 +531,7 @@ def _discounted_flow(mdp: TabularMDP, policy: jax.Array, gamma: Scalar) -> jax.A
 
 def _iterate(backup, value, tolerance, max_iterations):
     """Return `(value, iterations, residual)` once `backup` changes no value by more than the tolerance."""
+    _check_tolerance(tolerance)
 
     def unfinished(loop):
         value, iterations, residual = loop
@@ -512,9 +548,69 @@ def _iterate(backup, value, tolerance, max_iterations):
 
 def _check(mdp: TabularMDP, gamma: Scalar, policy: jax.Array | None = None) -> None:
     """Check on the host what is concrete of a model, a discount and a policy."""
-    check_unit_interval(gamma=gamma)
+    check_discount(gamma)
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((mdp, policy))):
         validate(mdp, 0.0 if isinstance(gamma, Tracer) else gamma, policy=policy)
+
+
+def _check_tolerance(tolerance: Scalar) -> None:
+    check_number("tolerance", tolerance, "at least 0", lambda x: x >= 0)
+
+
+def _check_temperature(temperature: Scalar) -> None:
+    check_number("temperature", temperature, "greater than 0 (use value_iteration for 0)", lambda x: x > 0)
+
+
+def _ends(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
+    """Return from where `policy` can reach a terminal state, `[S]` bool."""
+    leads = jnp.einsum("sa,sat->st", policy, mdp.P) > 0
+
+    def extend(loop):
+        ends, _ = loop
+        more = ends | jnp.any(leads & ends[None], axis=1)
+        return more, jnp.any(more != ends)
+
+    return lax.while_loop(lambda loop: loop[1], extend, (mdp.terminal, jnp.ones((), bool)))[0]
+
+
+def _policy_that_ends(mdp: TabularMDP) -> jax.Array:
+    """Return the policy that takes alike all actions that can lead a step nearer to an end, `[S, A]`."""
+    possible = mdp.P > 0
+
+    def extend(loop):
+        ends, policy, _ = loop
+        nearer = jnp.any(possible & ends[None, None], axis=-1)
+        new = ~ends & jnp.any(nearer, axis=-1)
+        taken = nearer / jnp.maximum(jnp.sum(nearer, axis=-1, keepdims=True), 1)
+        return ends | new, jnp.where(new[:, None], taken, policy), jnp.any(new)
+
+    first = (jnp.asarray(mdp.terminal), uniform_policy(mdp), jnp.ones((), bool))
+    return lax.while_loop(lambda loop: loop[-1], extend, first)[1]
+
+
+def _refuse_endless(mdp: TabularMDP, gamma, value, residual, tolerance) -> None:
+    """Raise for a concrete solution at gamma = 1 that did not settle, or is below that of never ending."""
+    leaves = jax.tree.leaves((mdp, gamma, value, residual, tolerance))
+    if any(isinstance(leaf, Tracer) for leaf in leaves) or np.asarray(gamma) != 1.0:
+        return
+    P, R, terminal, found = (np.asarray(x) for x in (mdp.P, mdp.R, mdp.terminal, value))
+    # float32 cannot settle closer than this.
+    slack = max(tolerance, 1e-6) * max(np.abs(found).max(), 1.0)
+    # The states that can be stayed among for ever without a loss.
+    stays, before = ~terminal, terminal
+    while np.any(stays != before):
+        before, stays = stays, stays & ((R >= 0) & ~((P > 0) & ~stays).any(axis=-1)).any(axis=-1)
+    below = stays & (found < -slack)
+    if not (np.isfinite(found).all() and residual <= slack) or below.any():
+        got = (
+            f"state {np.flatnonzero(below)[0]}, which never ending is better for"
+            if below.any()
+            else (f"values that still change by {float(residual):.3g}")
+        )
+        raise ValueError(
+            "`gamma` = 1 needs that every policy that never ends is worth minus infinity, got "
+            f"{got}; use gamma < 1 (or more `max_iterations`, if the values do settle)"
+        )
 
 
 def _chain() -> TabularMDP:

@@ -100,6 +100,73 @@ def test_all_solvers_agree_on_every_exact_environment(large):
             )
 
 
+def graph(seed):
+    """Return a random deterministic graph with rewards 0 and -1 and a way to the end from everywhere."""
+    rng = np.random.default_rng(seed)
+    following = rng.integers(0, S, (S, A))
+    following[:, 0] = np.minimum(np.arange(S) + 1, S - 1)
+    reward = -rng.integers(0, 2, (S, A)).astype(np.float32)
+    following[-1], reward[-1] = S - 1, 0.0
+    P = np.eye(S, dtype=np.float32)[following]
+    start = np.full(S, 1 / S, np.float32)
+    return TabularMDP(P=P, R=reward, terminal=np.arange(S) == S - 1, start=start)
+
+
+def test_undiscounted_solvers_agree_on_graphs_or_refuse():
+    """Value iteration finds the optimum of all policies; the other one refuses where no end is the best."""
+    mdps = [graph(seed) for seed in range(300)]
+    batch = jax.tree.map(lambda *xs: jnp.stack(xs), *mdps)
+    solve = jax.jit(
+        jax.vmap(lambda m: (planning.policy_iteration(m, 1.0).value, planning.value_iteration(m, 1.0).value))
+    )
+    by_policies, by_values = (np.asarray(x) for x in solve(batch))
+    agree = np.all(np.abs(by_policies - by_values) < 1e-5, axis=1)
+    assert 50 < agree.sum() < 300
+    ending = np.stack([planning.linear_programme(mdp, 1.0)[0] for mdp in mdps])
+    np.testing.assert_allclose(by_policies, ending, atol=1e-5)
+    for i in np.flatnonzero(~agree)[:5]:
+        with pytest.raises(
+            ValueError, match=r"`gamma` = 1 needs .* got state .* which never ending is better"
+        ):
+            planning.policy_iteration(mdps[i], 1.0)
+    planning.policy_iteration(mdps[np.flatnonzero(agree)[0]], 1.0)
+
+
+def test_undiscounted_solvers_agree_on_every_exact_environment():
+    """Wherever every state leads to an end and value iteration settles; one program for all of them."""
+    found = {id: model(id) for id in EXACT if envs.make(id)[0].num_states <= 80}
+    shape = np.max([mdp.R.shape for mdp in found.values()], axis=0)
+    batch = jax.tree.map(lambda *xs: np.stack(xs), *(padded(mdp, *shape) for mdp in found.values()))
+    solve = jax.jit(jax.vmap(lambda m: (planning.policy_iteration(m, 1.0), planning.value_iteration(m, 1.0))))
+    by_policies, by_values = solve(batch)
+    checked = set()
+    for i, (id, mdp) in enumerate(found.items()):
+        try:
+            planning.validate(mdp, 1.0)
+        except ValueError:
+            continue
+        expected = by_values.value[i]
+        scale = max(np.abs(expected).max(), 1.0)
+        if by_values.residual[i] <= 1e-6 * scale:
+            np.testing.assert_allclose(by_policies.value[i], expected, atol=1e-4 * scale, err_msg=id)
+            checked.add(id)
+    assert len(checked) >= 8 and {"DynaMaze-v1", "FrozenLake4x4-v1"} <= checked
+    assert np.isfinite(planning.policy_iteration(model("DynaMaze-v1"), 1.0).value).all()
+
+
+def test_a_policy_that_never_ends_is_not_met():
+    """Staying in state 0 costs nothing and the end costs 1: no policy that ends is the best."""
+    P = jnp.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    terminal, start = jnp.array([False, True]), jnp.array([1.0, 0.0])
+    mdp = TabularMDP(P=P, R=jnp.array([[0.0, -1.0], [0.0, 0.0]]), terminal=terminal, start=start)
+    assert jax.jit(planning.policy_iteration)(mdp, 1.0).value.tolist() == [-1.0, 0.0]
+    with pytest.raises(ValueError, match="got state 0, which never ending is better for; use gamma < 1"):
+        planning.policy_iteration(mdp, 1.0)
+    for solve in (planning.value_iteration, planning.modified_policy_iteration, planning.policy_iteration):
+        with pytest.raises(ValueError, match="`gamma` = 1 needs that every policy that never ends is worth"):
+            solve(mdp.replace(R=mdp.R.at[0, 0].set(1.0)), 1.0)
+
+
 @pytest.mark.parametrize(("id", "best"), [("FrozenLake4x4-v1", 0.7442), ("FrozenLake8x8-v1", 0.9132)])
 def test_backward_induction_finds_the_published_optimum(id, best):
     mdp, horizon = model(id), envs.time_limit(envs.make(id)[0])
@@ -227,8 +294,23 @@ def test_validate_names_row_and_value(mdp, gamma, message):
     [
         (lambda mdp: planning.value_iteration(mdp, -0.1), "`gamma` must be at least 0"),
         (lambda mdp: planning.backward_induction(mdp, 0), "`horizon` must be at least 1"),
+        (lambda mdp: planning.backward_induction(mdp, 2.5), "`horizon` must be .* an integer, got 2.5"),
+        (
+            lambda mdp: planning.backward_induction(mdp, 2, final_value=jnp.full(3, jnp.nan)),
+            "`final_value` must be",
+        ),
+        (
+            lambda mdp: planning.occupancy(mdp, planning.uniform_policy(mdp), 0.9, jnp.array([2.0, -1.0, 0])),
+            "start` must not be negative, got -1",
+        ),
+        (lambda mdp: planning.soft(mdp.R, 0.0), "`temperature` must be .* greater than 0 .* got 0.0"),
+        (lambda mdp: planning.soft(mdp.R, -1.0), "`temperature` must be .* greater than 0 .* got -1.0"),
+        (lambda mdp: planning.epsilon_soft(mdp, 2.0), "`epsilon` must be at least 0 and at most 1, got 2"),
+        (lambda mdp: planning.value_iteration(mdp, 0.9, float("nan")), "`tolerance` must be .* got nan"),
+        (lambda mdp: planning.value_iteration(mdp, "a"), "`gamma` must be a number in .* got 'a'"),
+        (lambda mdp: planning.evaluate(mdp, mdp.R, jnp.ones(2)), "`gamma` must be a number in .* vmap"),
         (lambda mdp: planning.modified_policy_iteration(mdp, 0.9, sweeps=0), "`sweeps` must be at least 1"),
-        (lambda mdp: planning.soft_value_iteration(mdp, 0.9, 0.0), "`temperature` must be greater than 0"),
+        (lambda mdp: planning.soft_value_iteration(mdp, 0.9, 0.0), "`temperature` must be .* greater than 0"),
         (
             lambda mdp: planning.linear_programme(
                 # Staying for ever pays for ever.
