@@ -8,6 +8,7 @@ Importing this module imports gymnasium (extra `gymnasium`) and registers every 
 - `hand_over`: arrays to NumPy or torch over DLPack, without a copy where the device allows it.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -227,13 +228,15 @@ class GymnasiumVecEnv(VectorEnv):
         key = jax.random.key(int(self.np_random.integers(2**32)))
         new, obs, self._key = _vec_reset(self._vec, key, self.params)
         if chosen is None:
-            self._state, self._obs = new, obs
+            self._state, self._obs, self._first = new, obs, obs
             self._waiting = np.zeros(self.num_envs, bool)
             chosen = np.ones(self.num_envs, bool)
         else:
-            self._state, self._obs = _restart_some(chosen, (new, obs), (self._state, self._obs))
+            # A world that is over and not chosen keeps the first observation that its next step will show.
+            self._state, self._obs, self._first = _restart_some(
+                chosen, (new, obs, obs), (self._state, self._obs, self._first)
+            )
             self._waiting = self._waiting & ~chosen
-        self._first = self._obs
         obs, info = self._obs
         return self._out(obs), self._infos(_first_info(info), chosen)
 
@@ -411,8 +414,9 @@ def _vec_step_then_wait(
 
 
 @jax.jit
-def _restart_some(chosen: jax.Array, new: tuple[VecState, Any], old: tuple[VecState, Any]) -> tuple:
-    return _keep(chosen, new[0], old[0]), where(chosen, new[1], old[1])
+def _restart_some(chosen: jax.Array, new: tuple, old: tuple) -> tuple:
+    """Return `(state, obs, first obs)` of the chosen worlds from `new`, of the others from `old`."""
+    return _keep(chosen, new[0], old[0]), *where(jnp.asarray(chosen), new[1:], old[1:])
 
 
 def _keep(chosen: jax.Array, kept: VecState, other: VecState) -> VecState:
@@ -438,14 +442,17 @@ def make_gymnasium(world: str, render_mode: str | None = None, **options: Any) -
 
 
 def make_gymnasium_vec(world: str, num_envs: int = 1, **options: Any) -> GymnasiumVecEnv:
-    """Return `envs.make(world)` as a vector, as `gymnasium.make_vec` calls it.
+    """Return `envs.make(world, **options)` as a vector, as `gymnasium.make_vec` calls it.
 
-    Options are those of `to_gymnasium_vec`.
+    Options that `to_gymnasium_vec` takes go there, the others to the world.
 
     >>> make_gymnasium_vec("CartPole-v1", num_envs=2, autoreset_mode="NEXT_STEP").num_envs
     2
     """
-    return to_gymnasium_vec(*make(world), num_envs=num_envs, **options)
+    taken = inspect.signature(to_gymnasium_vec).parameters
+    own = {name: value for name, value in options.items() if name not in taken}
+    rest = {name: value for name, value in options.items() if name in taken}
+    return to_gymnasium_vec(*make(world, **own), num_envs=num_envs, **rest)
 
 
 def register_gymnasium() -> list[str]:

@@ -251,6 +251,8 @@ class DiscretiseObservation(ObservationWrapper):
             object.__setattr__(self, name, ends)
         if not all(a < b for a, b in zip(self.low, self.high, strict=True)):  # type: ignore[arg-type]
             raise ValueError(f"`low` must be less than `high`, got {self.low} and {self.high}")
+        if (count := math.prod(self.bins)) > 2**31 - 1:
+            raise ValueError(f"`bins` must make at most 2^31 - 1 boxes, got {self.bins}, {count:,} boxes")
 
     def observation_space(self, params: Params) -> Discrete:
         """Return the numbers of the boxes."""

@@ -134,7 +134,7 @@ class Acrobot:
         self, key: jax.Array, state: AcrobotState, action: jax.Array, params: AcrobotParams
     ) -> tuple[AcrobotState, Step]:
         """Return the state one Runge-Kutta step later; ignores `key`."""
-        torque = params.torque * (jnp.asarray(action, jnp.int32) - 1)
+        torque = params.torque * (jnp.clip(jnp.asarray(action, jnp.int32), 0, 2) - 1)
         h = params.time_step
         y = jnp.stack([state.angle_1, state.angle_2, state.velocity_1, state.velocity_2])
         k1 = _derivative(y, torque, params)

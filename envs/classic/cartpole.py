@@ -116,7 +116,7 @@ class CartPole:
         self, key: jax.Array, state: CartPoleState, action: jax.Array, params: CartPoleParams
     ) -> tuple[CartPoleState, Step]:
         """Return the state one Euler step later; ignores `key`."""
-        state = euler_step(state, jnp.where(action == 1, params.force, -params.force), params)
+        state = euler_step(state, jnp.where(action >= 1, params.force, -params.force), params)
         terminated = (jnp.abs(state.position) > params.position_limit) | (
             jnp.abs(state.angle) > params.angle_limit
         )

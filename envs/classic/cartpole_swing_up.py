@@ -122,7 +122,7 @@ class CartPoleSwingUp:
         self, key: jax.Array, state: CartPoleState, action: jax.Array, params: SwingUpParams
     ) -> tuple[CartPoleState, Step]:
         """Return the state one Euler step later; ignores `key`."""
-        push = (jnp.asarray(action, jnp.int32) - 1).astype(jnp.float32)
+        push = (jnp.clip(jnp.asarray(action, jnp.int32), 0, 2) - 1).astype(jnp.float32)
         state = euler_step(state, push * params.force, params)
         state = state.replace(angle=wrap(state.angle))  # type: ignore[attr-defined]
         near, slow = self._near_and_slow(state, params)

@@ -171,7 +171,7 @@ class MountainCar:
 
     def _push(self, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the throttle between -1 and 1, and the action that is paid for."""
-        push = (jnp.asarray(action, jnp.int32) - 1).astype(jnp.float32)
+        push = (jnp.clip(jnp.asarray(action, jnp.int32), 0, 2) - 1).astype(jnp.float32)
         return push, push
 
     def _observe(self, state: MountainCarState) -> jax.Array:

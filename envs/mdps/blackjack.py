@@ -139,7 +139,7 @@ class Blackjack:
     ) -> tuple[BlackjackState, Step]:
         """Return the next state and what happened; where the game is over nothing happens."""
         key_card, key_dealer = jax.random.split(key)
-        hit = action == HIT
+        hit = action >= HIT
         total, ace = _add(state.total, state.ace, sample_index(key_card, params.cards) + 1)
         result = sample_index(key_dealer, params.dealer[state.dealer - 1])
         stuck = self._rewards(state.total, state.natural, params)[result]
@@ -204,7 +204,7 @@ class Blackjack:
         )
         stays = stick._replace(reward=jnp.zeros(10))
         return jax.tree.map(
-            lambda a, b, c: jnp.where(state.over, c, jnp.where(action == HIT, a, b)), hit, stick, stays
+            lambda a, b, c: jnp.where(state.over, c, jnp.where(action >= HIT, a, b)), hit, stick, stays
         )
 
     def ascii(self, state: BlackjackState, params: BlackjackParams) -> str:

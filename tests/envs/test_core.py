@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import envs
@@ -121,3 +122,25 @@ def test_listing_imports_no_suite():
 
 def test_conformance_suite_is_part_of_the_public_surface():
     assert check_env.__module__ == "envs.testing"
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "CartPole-v1",
+        "MountainCar-v1",
+        "Acrobot-v1",
+        "CartPoleSwingUp-v1",
+        "Blackjack-v1",
+        "DiscountingChain-bsuite-v1",
+        "UmbrellaChain-bsuite-v1",
+    ],
+)
+def test_an_action_out_of_range_is_the_nearest_one(id):
+    env, params = envs.make(id)
+    state, _ = env.reset(jax.random.key(0), params)
+    n = env.action_space(params).n
+    step = jax.jit(lambda action: env.step(jax.random.key(1), state, action, params))
+    for wrong, near in ((9, n - 1), (-9, 0)):
+        for a, b in zip(jax.tree.leaves(step(wrong)), jax.tree.leaves(step(near)), strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -342,3 +342,22 @@ def test_stable_baselines3_learns_a_grid_world():
     after, _ = evaluate_policy(agent, venv, n_eval_episodes=200, warn=False)
     # The best policy earns 0.70 from the lower left corner, a random one about -0.8.
     assert before < 0.2 and after > 0.6, (before, after)
+
+
+def test_a_partial_reset_leaves_the_others_their_first_observation():
+    env, params = envs.make("CartPole-v1")
+    vector = to_gymnasium_vec(
+        env, params.replace(max_steps=jnp.int32(3)), 2, autoreset_mode="NEXT_STEP", arrays="numpy"
+    )
+    vector.reset(seed=0)
+    for _ in range(3):
+        last, _, _, truncated, _ = vector.step(np.array([1, 1]))
+    assert truncated.all()
+    vector.reset(options={"reset_mask": np.array([True, False])})
+    first = vector.step(np.array([1, 1]))[0][1]
+    assert np.all(np.abs(first) <= 0.05) and not np.array_equal(first, last[1])
+
+
+def test_make_vec_takes_the_options_of_the_world():
+    vector = gymnasium.make_vec("jaxrl/GridWorld-v1", num_envs=2, map=("S.G",))
+    assert vector.single_observation_space.n == 3

@@ -640,7 +640,7 @@ def test_right_environment_without_time_limit_passes(environment):
 
 def test_given_parameters_are_used():
     params = Walk().default_params().replace(slip=jnp.float32(jnp.nan))
-    with pytest.raises(ConformanceError, match="breaks the law 'params' .*slip is NaN"):
+    with pytest.raises(ConformanceError, match=r"breaks the law 'params' .*slip is NaN"):
         check(Walk(), params)
 
 

@@ -315,6 +315,11 @@ def test_every_wrapper_has_a_name():
         ("partial_observation", {"keep": (4,)}, r"`keep` must hold indices below 4, got \(4,\)"),
         ("discretise_observation", {"bins": (2, 2)}, r"`bins` must hold 4 positive numbers, one an entry"),
         ("discretise_observation", {"bins": (2, 2, 2, 2)}, "`low` must hold 4 finite numbers"),
+        (
+            "discretise_observation",
+            {"bins": (300,) * 4, "low": (-1,) * 4, "high": (1,) * 4},
+            r"`bins` must make at most 2\^31 - 1 boxes, .* 8,100,000,000 boxes",
+        ),
         ("noisy_observation", {"noise": -1.0}, "`noise` must be at least 0, got -1.0"),
         ("noisy_observation", {"noise": math.nan}, "`noise` must be at least 0, got nan"),
         ("normalise_observation", {"mean": (1.0, 2.0)}, "`mean` must be one finite number or one an entry"),
