@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Params
-from envs.vector import EpisodeStats, VecEnv, VecState
+from envs.vector import EpisodeStats, VecEnv, VecState, where
 from jaxrl.algorithm import Metrics
 
 # (key, obs [B, ...], carry) -> (action [B, ...], extras [B, ...], carry)
@@ -49,6 +49,7 @@ def unroll(
     obs: Any,
     carry: Any,
     num_steps: int,
+    initial_carry: Any = None,
 ) -> tuple[VecState, Any, Any, Transition]:
     """Return the state, observation and carry after `num_steps` steps, and the transitions on the way.
 
@@ -63,6 +64,8 @@ def unroll(
       obs: `[B, ...]`, the observation to act on.
       carry: the policy's memory.
       num_steps: T.
+      initial_carry: `[B, ...]`, the memory at the start of an episode, which replaces the memory where one
+        ends; None leaves it alone.
 
     Returns:
       `(vec_state, obs, carry, transitions [T, B, ...])`.
@@ -73,6 +76,8 @@ def unroll(
         key_act, key_env = keys
         action, extras, carry = act(key_act, obs, carry)
         vec_state, out = vec.step(key_env, vec_state, action, params)
+        if initial_carry is not None:
+            carry = where(out.terminated | out.truncated, initial_carry, carry)
         transition = Transition(
             obs=obs,
             action=action,

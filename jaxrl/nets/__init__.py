@@ -8,6 +8,7 @@ from jaxrl.nets.initializers import orthogonal
 from jaxrl.nets.mlp import MLP, activation_function
 from jaxrl.nets.noisy import NoisyDense
 from jaxrl.nets.q_network import QNetwork
+from jaxrl.nets.recurrent import Recurrent
 
 __all__ = [
     "CNN",
@@ -17,6 +18,7 @@ __all__ = [
     "ImplicitQuantileNetwork",
     "NoisyDense",
     "QNetwork",
+    "Recurrent",
     "activation_function",
     "encode",
     "encoded_shape",

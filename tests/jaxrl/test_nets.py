@@ -300,3 +300,31 @@ def test_mlp_layer_norm_and_identity():
     hidden = np.asarray(x, np.float64) @ kernel
     normal = (hidden - hidden.mean(-1, keepdims=True)) / np.sqrt(hidden.var(-1, keepdims=True) + 1e-6)
     np.testing.assert_allclose(network.apply(variables, x), np.maximum(normal, 0), atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_recurrent_layers_forget_where_an_episode_begins(cell):
+    network, key = nets.Recurrent(8, cell), jax.random.key(0)
+    x = jax.random.normal(key, (7, 3, 4))
+    first = jnp.zeros((7, 3), bool).at[4, 1].set(True)
+    start = network.initial_carry((3,))
+    variables = network.init(key, start, x, first)
+    carry, whole = network.apply(variables, start, x, first)
+    own_carry, own = network.apply(variables, network.initial_carry(), x[4:, 1], first[4:, 1])
+    np.testing.assert_allclose(whole[4:, 1], own, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, atol=1e-6), carry, own_carry)
+    without = network.apply(variables, start, x, jnp.zeros_like(first))[1]
+    assert np.abs(without[4:, 1] - own).max() > 1e-3
+    np.testing.assert_allclose(without[:, [0, 2]], whole[:, [0, 2]], atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_recurrent_layers_run_in_pieces(cell):
+    network, key = nets.Recurrent(8, cell), jax.random.key(0)
+    x, first = jax.random.normal(key, (6, 3, 4)), jax.random.bernoulli(key, 0.3, (6, 3))
+    start = network.initial_carry((3,))
+    variables = network.init(key, start, x, first)
+    whole = network.apply(variables, start, x, first)[1]
+    carry, before = network.apply(variables, start, x[:2], first[:2])
+    after = network.apply(variables, carry, x[2:], first[2:])[1]
+    np.testing.assert_allclose(jnp.concatenate([before, after]), whole, atol=1e-6)
