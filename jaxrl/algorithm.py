@@ -19,10 +19,13 @@ class Policy(NamedTuple):
     Attributes:
       init: `() -> carry`, the memory at the start of an episode; `()` when memoryless.
       act: `(obs, carry, key) -> (action, carry)`.
+      value: `(obs, carry) -> [] float32`, the discounted return that the learner expects, or None if it has
+        no opinion; see `jaxrl.health`.
     """
 
     init: Callable[[], Carry]
     act: Callable[[Any, Carry, jax.Array], tuple[Any, Carry]]
+    value: Callable[[Any, Carry], jax.Array] | None = None
 
 
 class Algorithm(NamedTuple):

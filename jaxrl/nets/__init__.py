@@ -9,6 +9,7 @@ from jaxrl.nets.mlp import MLP, activation_function
 from jaxrl.nets.noisy import NoisyDense
 from jaxrl.nets.q_network import QNetwork
 from jaxrl.nets.recurrent import Recurrent
+from jaxrl.nets.recurrent_q_network import RecurrentQNetwork
 
 __all__ = [
     "CNN",
@@ -19,6 +20,7 @@ __all__ = [
     "NoisyDense",
     "QNetwork",
     "Recurrent",
+    "RecurrentQNetwork",
     "activation_function",
     "encode",
     "encoded_shape",
