@@ -18,8 +18,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from experiments import checkpoint, programs, store
 from experiments import manifest as manifests
 from experiments.experiment import Experiment
+from experiments.guard import describe_divergence, describe_explosions
 from experiments.progress import Progress
-from experiments.spec import RunSpec, show
 from jaxrl.parallel import cell_mesh, pad
 from jaxrl.sweep import cross, memory_bytes
 from jaxrl.train import split_key
@@ -138,12 +138,14 @@ class Session:
 
     def finish(self) -> tuple[str, tuple[str, ...]]:
         """Save, close the manifest and return the status and what has diverged."""
-        diverged = describe_divergence(
-            self.experiment.spec, self.history["finite"][:, : self.chunk], self._log_steps()
-        )
+        spec, done, metrics = self.experiment.spec, slice(self.chunk), self._metrics()
+        diverged = describe_divergence(spec, self.history["finite"][:, done], self._log_steps(), metrics)
         complete = self.chunk >= self.num_chunks
         status = (DIVERGED if diverged else FINISHED) if complete else INTERRUPTED
         self.manifest["diverged"] = list(diverged)
+        self.manifest["exploded"] = list(self._explosions(metrics))
+        for line in self.manifest["exploded"]:
+            self.progress.say(f"warning: action values exploded: {line}")
         self.manifest["exit"] = EXIT_CODES[status]
         if self.state is None:
             self._write_results(status)
@@ -179,6 +181,26 @@ class Session:
             done = evaluations if name.startswith("episode_") else self.chunk
             results[name] = value[:, :done].reshape(*lead, done, *value.shape[2:])
         return results
+
+    def _metrics(self) -> dict[str, np.ndarray]:
+        """Return the metrics so far, `[C * S, P]` each."""
+        prefix = "metrics/"
+        return {
+            name.removeprefix(prefix): value[:, : self.chunk]
+            for name, value in self.history.items()
+            if name.startswith(prefix)
+        }
+
+    def _explosions(self, metrics: dict[str, np.ndarray]) -> tuple[str, ...]:
+        if "q_max" not in metrics:
+            return ()
+        cells = self.experiment.spec.num_cells
+        returns = [self.history["episode_return"].reshape(cells, -1)]
+        if "episode_return" in metrics:
+            returns.append(metrics["episode_return"])
+        return describe_explosions(
+            self.experiment.spec, metrics["q_max"], np.concatenate(returns, axis=1), self._log_steps()
+        )
 
     def _log_steps(self) -> np.ndarray:
         per = max(self.experiment.algorithm.steps_per_iteration, 1)
@@ -254,29 +276,3 @@ def _fewest(devices: list[jax.Device], num_cells: int) -> list[jax.Device]:
     """Return as few devices as give every one of them the same, smallest possible number of cells."""
     share = -(-num_cells // len(devices))
     return devices[: -(-num_cells // share)]
-
-
-def describe_divergence(spec: RunSpec, finite: np.ndarray, steps: np.ndarray) -> tuple[str, ...]:
-    """Return a line for each configuration that has seeds with values that are not finite.
-
-    Args:
-      spec: whose grid and seeds name the cells.
-      finite: `[C * S, P]` bool.
-      steps: `[P]` environment steps at each log point.
-
-    >>> spec = RunSpec("ppo", "CartPole-v1", 10, seeds=(3, 5), grid={"learning_rate": (0.1, 9.0)})
-    >>> describe_divergence(spec, np.array([[True], [True], [True], [False]]), np.array([10]))
-    ('learning_rate=9: seed 5 (by step 10)',)
-    """
-    finite = finite.reshape(len(spec.configurations()), len(spec.seeds), -1)
-    lines = []
-    for configuration, rows in zip(spec.configurations(), finite, strict=True):
-        bad = [
-            f"{seed} (by step {steps[np.argmin(row)]:,})"
-            for seed, row in zip(spec.seeds, rows, strict=True)
-            if not row.all()
-        ]
-        if bad:
-            label = ", ".join(f"{name}={show(value)}" for name, value in configuration.items())
-            lines.append(f"{label or 'the configuration'}: seed{'s' * (len(bad) > 1)} {', '.join(bad)}")
-    return tuple(lines)

@@ -304,7 +304,8 @@ def test_diverged_seeds_end_with_their_own_exit_code(capsys):
         capsys, "sweep", "ppo", *SMALL, "--seeds", "2", "--grid", "learning_rate=1e-3,1e38"
     )
     assert code == 3
-    assert "jaxrl: diverged: learning_rate=1e+38: seeds 0 (by step 16), 1 (by step 16)\n" in err
+    named = "(by step 16: approximate_kl, grad_norm and 1 more)"
+    assert f"jaxrl: diverged: learning_rate=1e+38: seeds 0 {named}, 1 {named}\n" in err
     assert "0 of 2" in out
     (path,) = store.all_runs("runs")
     code, out, _ = jaxrl(capsys, "eval", path.name, "--episodes", "2")
