@@ -83,6 +83,7 @@ _FACTORIES: dict[str, Callable[..., Environment]] = {}
 # Suites of foreign environments: modules with `NAMES` and `make(name, **options)`, imported on first use. A
 # suite is called like the package that it adapts; one with `OPEN = True` takes other names than those, too.
 _SUITES: dict[str, str] = {
+    "brax": "envs.adapters.brax",
     "craftax": "envs.adapters.craftax",
     "gymnasium": "envs.adapters.gymnasium",
     "gymnax": "envs.adapters.gymnax",
@@ -90,6 +91,8 @@ _SUITES: dict[str, str] = {
     "navix": "envs.adapters.navix",
     "xminigrid": "envs.adapters.xminigrid",
 }
+# The extra of jaxrl that brings a suite's package, where it is not called like the suite.
+_EXTRAS = {"brax": "physics"}
 
 
 def register(id: str, factory: Callable[..., Environment]) -> None:
@@ -145,6 +148,8 @@ def make(id: str, **options: Any) -> tuple[Environment, Params]:
             raise ValueError(unknown("environment", id, names()))
         _check_suite(suite)
         module = importlib.import_module(_SUITES[suite])
+        if name in getattr(module, "LEFT_OUT", {}):
+            raise ValueError(f"environment {id!r} is left out: {module.LEFT_OUT[name]}")
         if name not in module.NAMES and not getattr(module, "OPEN", False):
             raise ValueError(unknown("environment", id, names(suite)))
 
@@ -176,7 +181,8 @@ def missing_extra(suite: str) -> str | None:
     True
     """
     _check_suite(suite)
-    return None if suite == "native" or importlib.util.find_spec(suite) else suite
+    is_there = suite == "native" or importlib.util.find_spec(suite)
+    return None if is_there else _EXTRAS.get(suite, suite)
 
 
 def require(package: str, extra: str) -> None:

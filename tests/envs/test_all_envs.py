@@ -5,8 +5,14 @@ import pytest
 import envs
 from envs.testing import check_env
 
+# Worlds that compile for more than 20 seconds; tests/envs/adapters has the laws of one of them.
+SLOW = ("brax/",)
 
-@pytest.mark.parametrize("id", envs.names())
+
+@pytest.mark.parametrize(
+    "id",
+    [pytest.param(id, marks=pytest.mark.slow if id.startswith(SLOW) else ()) for id in envs.names()],
+)
 def test_environment_keeps_the_laws(id):
     env, params = envs.make(id)
     assert env.id == id

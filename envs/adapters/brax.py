@@ -1,0 +1,359 @@
+"""Brax's robots behind our protocol: raw environments, physical constants as traced parameters, four engines.
+
+The adapter calls an environment's own `reset` and `step`, and none of Brax's wrappers: episodes start anywhere
+(Brax's automatic reset repeats each environment's first start), the last observation is kept, and the clock
+truncates where Brax's wrapper reports an end. What it changes besides:
+
+- Parameters are those fields of Brax's `System` that the chosen engine reads, by their dotted names
+  (`params.sys["link.inertia.mass"]`). A field that the engine ignores, such as "dof.damping" on "spring", is
+  not offered and is refused if asked for, for changing it would silently do nothing.
+- Actions are clipped to [-1, 1], with which Brax's own policies act; some rewards charge for more.
+- States have the same strong dtypes after `reset` and `step`, so nothing is compiled twice.
+- Where the simulation diverges (a number that is not finite, or beyond `LARGEST`) the episode is truncated with
+  reward 0, the last state and observation that were sound stay, and the metric "diverged" is 1. It is not a
+  termination: the failure is the simulator's, not the robot's, and an end of value 0 would pay for provoking
+  it wherever rewards are negative.
+
+What is inherited is in `FIDELITY`, what is left out in `LEFT_OUT`.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from functools import lru_cache
+from io import StringIO
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.interpreters import partial_eval
+
+from envs.adapters.conversion import like, sorted_options, strong
+from envs.core import Step, require, unknown
+from envs.spaces import Box
+
+# Written out, so that listing them does not import Brax (about 4 s).
+NAMES = (
+    "ant",
+    "halfcheetah",
+    "hopper",
+    "humanoid",
+    "humanoidstandup",
+    "inverted_double_pendulum",
+    "inverted_pendulum",
+    "pusher",
+    "reacher",
+    "walker2d",
+)
+LEFT_OUT = {
+    "fast": "it has no physics; Brax tests with it",
+    "swimmer": "Brax 0.14.2 runs it on no engine (`jnp.clip` has no argument `a_min` any more)",
+}
+BACKENDS = ("spring", "positional", "generalized", "mjx")
+
+FIDELITY: dict[str, tuple[str, ...]] = {
+    "*": (
+        "engines step at different rates and some with other gears, so returns are not comparable between them",
+        "what Brax derives from masses when it loads a model (`invweight`) does not follow a changed mass",
+        "Brax calls its models and three of its engines (spring, positional, generalized) no longer maintained",
+    ),
+    "halfcheetah": ("its model uses `settotalmass`, which a later MuJoCo than 4.0 will refuse",),
+    "inverted_pendulum": ("a step is 0.02 s on spring and positional, 0.04 s on generalized and mjx",),
+}
+
+# A position in m, a velocity in m/s, an observation or a reward beyond this is no physics any more.
+LARGEST = 1e5
+
+_INERTIA = ("link.inertia.mass", "link.inertia.i", "link.inertia.transform.pos")
+_MOTOR = ("actuator.gear", "actuator.gain")
+# Physical constants that an engine reads: found by removing from its program what no output depends on.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "spring": (
+        "gravity",
+        "opt.timestep",
+        *_INERTIA,
+        *_MOTOR,
+        "vel_damping",
+        "ang_damping",
+        "link.constraint_stiffness",
+        "link.constraint_vel_damping",
+        "link.constraint_ang_damping",
+        "link.constraint_limit_stiffness",
+        "geom_friction",
+        "elasticity",
+        "baumgarte_erp",
+    ),
+    "positional": (
+        "gravity",
+        "opt.timestep",
+        *_INERTIA,
+        *_MOTOR,
+        "vel_damping",
+        "ang_damping",
+        "link.constraint_vel_damping",
+        "link.constraint_ang_damping",
+        "geom_friction",
+        "elasticity",
+    ),
+    "generalized": (
+        "gravity",
+        "opt.timestep",
+        *_INERTIA,
+        *_MOTOR,
+        "dof.damping",
+        "dof.armature",
+        "dof.stiffness",
+        "geom_friction",
+    ),
+    "mjx": (
+        "opt.gravity",
+        "opt.timestep",
+        "body_mass",
+        "body_inertia",
+        "body_ipos",
+        "actuator_gear",
+        "actuator_gainprm",
+        "dof_damping",
+        "dof_armature",
+        "jnt_stiffness",
+        "geom_friction",
+    ),
+}
+_OF_CONTACTS = frozenset({"geom_friction", "elasticity", "baumgarte_erp"})
+
+
+@struct.dataclass
+class BraxParams:
+    """What may be swept and randomised.
+
+    Attributes:
+      sys: fields of Brax's `System` by dotted name, float32 arrays of the shapes that they have there.
+      max_steps: `[]` int32, the step at which an episode is truncated.
+    """
+
+    sys: dict[str, jax.Array]
+    max_steps: jax.Array
+
+
+@struct.dataclass
+class BraxState:
+    """The engine's state (`pipeline.q`, `.qd`, `.x` ...), the observation of it, and the clock `t`."""
+
+    pipeline: Any
+    obs: jax.Array
+    t: jax.Array
+
+
+@dataclass(frozen=True)
+class Brax:
+    """A Brax environment as an `envs.Environment`; `make` builds it.
+
+    Metrics are those of Brax, and "diverged": 1 for a step at which the simulation failed.
+
+    Attributes:
+      name: Brax's id.
+      backend: the engine, one of `BACKENDS`.
+      fields: the dotted names of the fields of `System` that are parameters.
+      options: what the environment's constructor takes, as sorted pairs.
+    """
+
+    name: str
+    backend: str
+    fields: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The id that `envs.make` knows, with the engine if it is not the default one."""
+        return f"brax/{self.name}" if self.backend == BACKENDS[0] else f"brax/{self.name}[{self.backend}]"
+
+    def default_params(self) -> BraxParams:
+        """Return the model's constants, and Brax's limit of 1,000 steps."""
+        values = _float_fields(self._raw.sys)
+        return BraxParams(sys={name: strong(values[name]) for name in self.fields}, max_steps=jnp.int32(1000))
+
+    def time_limit(self, params: BraxParams) -> jax.Array:
+        """Return the step at which episodes are truncated."""
+        return params.max_steps
+
+    def observation_space(self, params: BraxParams) -> Box:
+        """Return positions and velocities without bounds, `[O]` float32."""
+        return Box(-np.inf, np.inf, _first(self).obs.shape)
+
+    def action_space(self, params: BraxParams) -> Box:
+        """Return the motors' commands, `[A]` between -1 and 1."""
+        return Box(-1.0, 1.0, (self._raw.action_size,))
+
+    def reset(self, key: jax.Array, params: BraxParams) -> tuple[BraxState, jax.Array]:
+        """Return a first state and its observation; numbers that are not finite are observed as 0."""
+        with _lenient():
+            start = self._bind(params).reset(key)
+        obs = strong(jnp.asarray(start.obs, jnp.float32))
+        obs = jnp.where(_is_sound(obs), obs, jnp.zeros_like(obs))
+        return BraxState(pipeline=jax.tree.map(strong, start.pipeline_state), obs=obs, t=jnp.int32(0)), obs
+
+    def step(
+        self, key: jax.Array, state: BraxState, action: Any, params: BraxParams
+    ) -> tuple[BraxState, Step]:
+        """Return the next state and what happened; ignores `key`."""
+        with _lenient():
+            from brax.envs import State
+
+        first = _first(self)
+        zeros = [jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), x) for x in (first.metrics, first.info)]
+        none = jnp.zeros((), jnp.float32)
+        before = State(state.pipeline, state.obs, none, none, *zeros)
+        action = jnp.clip(jnp.asarray(action, jnp.float32), -1.0, 1.0)
+        with _lenient():
+            after = self._bind(params).step(before, action)
+        moved = like(after.pipeline_state, state.pipeline)
+        obs, reward = (strong(jnp.asarray(x, jnp.float32)) for x in (after.obs, after.reward))
+        sound = [_is_sound(x).all() for x in (obs, reward, moved.q, moved.qd, moved.x.pos)]
+        diverged = ~jnp.stack(sound).all()
+        moved, obs = jax.tree.map(
+            lambda new, old: jnp.where(diverged, old, new), (moved, obs), (state.pipeline, state.obs)
+        )
+        metrics = {name: jnp.where(diverged, 0.0, jnp.float32(x)) for name, x in after.metrics.items()}
+        metrics["diverged"] = diverged.astype(jnp.float32)
+        terminated = (jnp.asarray(after.done) > 0) & ~diverged
+        t = state.t + 1
+        return BraxState(pipeline=moved, obs=obs, t=t), Step(
+            obs=obs,
+            reward=jnp.where(diverged, 0.0, reward),
+            terminated=terminated,
+            truncated=((t >= params.max_steps) | diverged) & ~terminated,
+            metrics={name: strong(x) for name, x in metrics.items()},
+        )
+
+    @property
+    def _raw(self) -> Any:
+        return _build(self.name, self.backend, self.options)
+
+    def _bind(self, params: BraxParams) -> Any:
+        """Return a copy of Brax's object with these constants; the one that is kept stays untouched."""
+        bound = copy.copy(self._raw)
+        bound.sys = _replaced(bound.sys, params.sys)
+        return bound
+
+
+def make(name: str, backend: str = "spring", fields: Any = None, **options: Any) -> Brax:
+    """Return Brax's environment called `name`.
+
+    Args:
+      name: one of `NAMES`.
+      backend: the engine: "spring" is the fastest on a CPU, "mjx" is MuJoCo.
+      fields: dotted names of fields of Brax's `System` to be parameters, in place of those of `FIELDS`.
+      **options: what the environment's constructor takes ("ant": `healthy_z_range`).
+
+    Raises:
+      ImportError: if Brax is not installed.
+      ValueError: if the engine or a field is unknown, or the engine ignores the field in this environment.
+      TypeError: if the constructor does not take an option.
+    """
+    require("brax", "physics")
+    if backend not in BACKENDS:
+        raise ValueError(unknown("`backend`", str(backend), list(BACKENDS)))
+    pairs = sorted_options(options, f"brax/{name}")
+    if fields is None:
+        touches = _has_contacts(_build(name, backend, pairs))
+        kept = tuple(field for field in FIELDS[backend] if touches or field not in _OF_CONTACTS)
+        return Brax(name, backend, kept, pairs)
+    env = Brax(name, backend, tuple(fields), pairs)
+    known = _float_fields(env._raw.sys)
+    for field in env.fields:
+        if field not in known:
+            raise ValueError(unknown("field of `System`", field, list(known)))
+    if ignored := [field for field in env.fields if field not in read_fields(name, backend, pairs)]:
+        raise ValueError(
+            f"`fields` must be read by the backend {backend!r} in {name!r}, which ignores {ignored}; "
+            f"by default they are {list(FIELDS[backend])}"
+        )
+    return env
+
+
+@lru_cache(maxsize=64)
+def read_fields(name: str, backend: str, options: tuple[tuple[str, Any], ...] = ()) -> frozenset[str]:
+    """Return the fields of `System` on which a start and the step after it depend.
+
+    They are found by tracing both with every field as an argument and removing what no output depends on.
+    """
+    env = Brax(name, backend, (), options)
+    values = _float_fields(env._raw.sys)
+
+    def play(values):
+        params = BraxParams(sys=values, max_steps=jnp.int32(1000))
+        state, obs = env.reset(jax.random.key(0), params)
+        state, out = env.step(jax.random.key(0), state, jnp.ones(env._raw.action_size), params)
+        return obs, out, state.pipeline.q, state.pipeline.qd
+
+    jaxpr = jax.make_jaxpr(play)(values).jaxpr
+    _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return frozenset(name for name, is_used in zip(sorted(values), used, strict=True) if is_used)
+
+
+@contextmanager
+def _lenient() -> Iterator[None]:
+    """Run Brax's code: it relies on rank promotion and warns of deprecations, its own and those it uses."""
+    with warnings.catch_warnings(), jax.numpy_rank_promotion("allow"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _is_sound(x: jax.Array) -> jax.Array:
+    return jnp.abs(x) < LARGEST  # false for NaN, too
+
+
+def _float_fields(sys: Any) -> dict[str, jax.Array]:
+    """Return the arrays of physical numbers in a `System` by dotted name; halves of a pair are `.0` and `.1`."""
+    named = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(sys):
+        name = _dotted(path)
+        # The gears of the half cheetah are integers.
+        if np.size(leaf) and (np.issubdtype(np.asarray(leaf).dtype, np.floating) or name in _MOTOR):
+            named[name] = jnp.asarray(leaf, jnp.float32)
+    return named
+
+
+def _dotted(path: Any) -> str:
+    return ".".join(str(getattr(entry, "name", getattr(entry, "idx", entry))) for entry in path)
+
+
+def _replaced(tree: Any, values: dict[str, jax.Array]) -> Any:
+    """Return a `System` with the leaves of these dotted names replaced."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: values.get(_dotted(path), leaf), tree)
+
+
+@lru_cache(maxsize=64)
+def _build(name: str, backend: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    """Return Brax's object; equal environments share it."""
+    with jax.ensure_compile_time_eval(), _lenient(), redirect_stdout(StringIO()):
+        import brax.envs  # MuJoCo prints what it cannot import
+        import mujoco
+
+        before = mujoco.get_mju_user_warning()
+        mujoco.set_mju_user_warning(lambda message: None)  # it would print, and write a log file here
+        try:
+            return brax.envs.get_environment(name, backend=backend, **dict(options))
+        finally:
+            mujoco.set_mju_user_warning(before)
+
+
+def _has_contacts(raw: Any) -> bool:
+    """Return whether anything in the model can touch anything else."""
+    with _lenient():
+        from brax import contact
+        from brax.base import Transform
+
+        links = Transform.create(pos=jnp.zeros((raw.sys.num_links(), 3)))
+        return jax.eval_shape(contact.get, raw.sys, links) is not None
+
+
+@lru_cache(maxsize=64)
+def _first(env: Brax) -> Any:
+    """Return the shapes of Brax's first state."""
+    with _lenient():
+        return jax.eval_shape(env._raw.reset, jax.eval_shape(lambda: jax.random.key(0)))
