@@ -1,0 +1,139 @@
+"""What disturbs a robot beside its own constants: late actions and pushes, with traced magnitudes.
+
+Sensor noise is `envs.wrappers.NoisyObservation`. Each is a wrapper whose numbers a `Variation` can name
+("latency", "push", "sensor_noise"), so that they are drawn per episode like a mass.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from envs.core import Obs, State, Step, unknown
+from envs.physics import fields
+from envs.wrappers import WrappedParams, WrappedState, Wrapper
+
+
+@dataclass(frozen=True)
+class DelayedAction(Wrapper):
+    """Do what was chosen `latency` steps ago, a traced number.
+
+    Between two whole numbers a continuous action is the mean of both neighbours, weighted by their share of
+    the step, which is what a motor does on average; a discrete one is that of the nearest whole number.
+    Before the first choice arrives the action is 0.
+
+    Args:
+      env: an environment.
+      latency: in steps, from 0 to `max_latency`.
+      max_latency: how many actions are kept.
+
+    Raises:
+      ValueError: if `max_latency` is not positive or `latency` lies beyond it.
+
+    >>> import envs
+    >>> env = DelayedAction(envs.make("Pendulum-v1")[0], latency=1.0)
+    >>> state, _ = env.reset(jax.random.key(0), env.default_params())
+    >>> state, _ = env.step(jax.random.key(0), state, jnp.array([2.0]), env.default_params())
+    >>> float(state.kept[0, 0])
+    2.0
+    """
+
+    latency: float = 0.0
+    max_latency: int = 4
+
+    own: ClassVar[tuple[str, ...]] = ("latency",)
+    has_state: ClassVar[bool] = True
+    keeps_model: ClassVar[bool] = False
+
+    def __post_init__(self):
+        if self.max_latency < 1:
+            raise ValueError(f"`max_latency` must be at least 1, got {self.max_latency}")
+        if not 0 <= self.latency <= self.max_latency:
+            raise ValueError(
+                f"`latency` must be from 0 to max_latency = {self.max_latency}, got {self.latency}"
+            )
+
+    def reset(self, key: jax.Array, params: WrappedParams) -> tuple[WrappedState, Obs]:
+        """Return a first state, with no action under way, and its observation."""
+        state, obs = self.env.reset(key, params.env)
+        action = jax.eval_shape(self.env.action_space(params.env).sample, key)
+        return WrappedState(state, jnp.zeros((self.max_latency + 1, *action.shape), action.dtype)), obs
+
+    def step(
+        self, key: jax.Array, state: WrappedState, action: Any, params: WrappedParams
+    ) -> tuple[WrappedState, Step]:
+        """Return the next state and what happened."""
+        chosen = jnp.asarray(action, state.kept.dtype)
+        queue = jnp.concatenate([chosen[None], state.kept[:-1]])  # the newest first
+        latency = jnp.clip(params.values["latency"], 0, self.max_latency)
+        continuous = jnp.issubdtype(queue.dtype, jnp.floating)
+        latency = latency if continuous else jnp.round(latency)
+        age = jnp.arange(self.max_latency + 1, dtype=jnp.float32)
+        weight = jnp.maximum(1.0 - jnp.abs(age - latency), 0.0)
+        done = jnp.tensordot(weight, queue.astype(jnp.float32), axes=1).astype(queue.dtype)
+        inner, step = self.env.step(key, state.env, done, params.env)
+        return WrappedState(inner, queue), step
+
+
+@dataclass(frozen=True)
+class Pushed(Wrapper):
+    """Kick the robot now and then: with `probability` a step begins with another velocity.
+
+        velocity <- velocity + push * e,   e ~ N(0, 1)
+
+    Args:
+      env: an environment.
+      push: the standard deviation of a kick, in the unit of the velocity, traced.
+      probability: of a kick at each step, traced.
+      where: paths of the velocities in the state; by default those of `envs.physics.fields.VELOCITIES`.
+
+    Raises:
+      ValueError: if `push` is negative, `probability` lies outside [0, 1], or the world's velocities are
+        not known.
+
+    >>> import envs
+    >>> env = Pushed(envs.make("Pendulum-v1")[0], push=1.0, probability=0.1)
+    >>> sorted(env.default_params().values)
+    ['probability', 'push']
+
+    Source: Rudin et al. (2021), https://arxiv.org/abs/2109.11978, section 3.3, for pushes in training.
+    """
+
+    push: float = 0.0
+    probability: float = 0.02
+    where: tuple[str, ...] = ()
+
+    own: ClassVar[tuple[str, ...]] = ("push", "probability")
+    keeps_model: ClassVar[bool] = False
+
+    def __post_init__(self):
+        if not (self.push >= 0 and math.isfinite(self.push)):
+            raise ValueError(f"`push` must be at least 0 and finite, got {self.push}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"`probability` must lie in [0, 1], got {self.probability}")
+        world = fields.world(self.env)
+        if not self.where and world not in fields.VELOCITIES:
+            known = unknown("world", world, list(fields.VELOCITIES))
+            raise ValueError(f"`where` must name the velocities in the state, for {known}")
+
+    def step(self, key: jax.Array, state: State, action: Any, params: WrappedParams) -> tuple[State, Step]:
+        """Return the next state and what happened."""
+        key, key_when, *keys = jax.random.split(key, 2 + len(self._paths))
+        kick = params.values["push"] * (jax.random.uniform(key_when) < params.values["probability"])
+        for path, key_kick in zip(self._paths, keys, strict=True):
+            velocity = fields.read(state, path)
+            shared = velocity.shape[-1:]  # the links of a body move together
+            change = kick * jax.random.normal(key_kick, shared)
+            state = fields.write(state, path, velocity + jnp.broadcast_to(change, velocity.shape))
+        return self.env.step(key, state, action, params.env)
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        if self.where:
+            return self.where
+        prefix, env = "", self.env
+        while isinstance(env, Wrapper):
+            prefix, env = prefix + "env." * env.has_state, env.env
+        return tuple(prefix + path for path in fields.VELOCITIES[fields.world(env)])

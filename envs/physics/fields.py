@@ -1,0 +1,173 @@
+"""What a physical quantity is called in each world: semantic names, and paths into its params and states.
+
+Fields with the right name and no effect are the trap of randomization by hand: Brax reads
+`link.inertia.mass` on three of its backends and `body_mass` on the fourth, and each system has both. So a
+quantity is asked for by what it means, here it is said where it lies, and `envs.physics.probe` shows that
+it matters.
+
+A path names attributes and dictionary keys (which may hold dots), "sys.link.inertia.mass"; ":0" at its end
+takes column 0 of the last axis, "sys.geom_friction:0".
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs.core import Params, unknown
+from envs.wrappers import Wrapper
+
+_CART_POLE = {
+    "mass": ("cart_mass", "pole_mass"),
+    "length": ("half_length",),
+    "gear": ("force",),
+    "gravity": ("gravity",),
+}
+_LINKS = {
+    "mass": ("sys.link.inertia.mass", "sys.link.inertia.i"),
+    "friction": ("sys.geom_friction:0",),
+    "gear": ("sys.actuator.gear",),
+    "gravity": ("sys.gravity",),
+}
+# Where each quantity lies in the params of a world, named by its class or, for Brax, by its backend. Where
+# several fields belong to it, the others change in proportion to the first: a heavier link is harder to turn.
+QUANTITIES: dict[str, dict[str, tuple[str, ...]]] = {
+    "Acrobot": {
+        "mass": ("mass_1", "mass_2", "inertia"),
+        "length": ("length_1", "length_2", "centre_1", "centre_2"),
+        "gear": ("torque",),
+        "gravity": ("gravity",),
+    },
+    "CartPole": _CART_POLE,
+    "CartPoleSwingUp": _CART_POLE,
+    "MountainCar": {"gear": ("force",), "gravity": ("gravity",)},
+    "Pendulum": {
+        "mass": ("mass",),
+        "length": ("length",),
+        "gear": ("torque_limit",),
+        "gravity": ("gravity",),
+    },
+    "brax/spring": _LINKS | {"damping": ("sys.link.constraint_ang_damping",)},
+    "brax/positional": _LINKS | {"damping": ("sys.link.constraint_ang_damping",)},
+    "brax/generalized": _LINKS | {"damping": ("sys.dof.damping",), "armature": ("sys.dof.armature",)},
+    "brax/mjx": {
+        "mass": ("sys.body_mass", "sys.body_inertia"),
+        "friction": ("sys.geom_friction:0",),
+        "gear": ("sys.actuator_gear:0",),
+        "gravity": ("sys.opt.gravity",),
+        "damping": ("sys.dof_damping",),
+        "armature": ("sys.dof_armature",),
+    },
+}
+# Where a world's state keeps the velocities that a push changes; one kick is shared by all but the last axis.
+VELOCITIES: dict[str, tuple[str, ...]] = {
+    "Acrobot": ("velocity_1", "velocity_2"),
+    "CartPole": ("velocity",),
+    "CartPoleSwingUp": ("velocity",),
+    "MountainCar": ("velocity",),
+    "Pendulum": ("velocity",),
+    "brax/spring": ("pipeline.xd_i.vel",),
+    "brax/positional": ("pipeline.xd_i.vel",),
+    "brax/generalized": ("pipeline.qd",),
+    "brax/mjx": ("pipeline.qvel",),
+}
+# What a wrapper's number means, where it is called otherwise.
+_ALIASES = {"sensor_noise": "noise"}
+
+
+def world(env: Any) -> str:
+    """Return the name of the world under all wrappers: its class, or Brax and its backend.
+
+    >>> import envs
+    >>> from envs.wrappers import FrameStack
+    >>> world(FrameStack(envs.make("Pendulum-v1")[0]))
+    'Pendulum'
+    """
+    while isinstance(env, Wrapper):
+        env = env.env
+    backend = getattr(env, "backend", None)
+    return type(env).__name__ if backend is None else f"brax/{backend}"
+
+
+def paths(env: Any, params: Params, name: str) -> tuple[str, ...]:
+    """Return where the quantity `name` lies in `params` of `env`.
+
+    A wrapper's number comes first ("latency" of a `DelayedAction`), then the table of the world, then a path
+    into the params themselves.
+
+    Raises:
+      ValueError: if there is no such quantity; the closest are named.
+
+    >>> import envs
+    >>> paths(*envs.make("CartPole-v1"), "gear")
+    ('force',)
+    """
+    prefix, known, core = "", [], env
+    while isinstance(core, Wrapper):
+        own = {alias: f"values.{number}" for alias, number in _ALIASES.items() if number in core.own}
+        own |= {number: f"values.{number}" for number in core.own}
+        if name in own:
+            return (prefix + own[name],)
+        known += own
+        prefix, core = prefix + "env." * bool(core.own), core.env
+    table = QUANTITIES.get(world(core), {})
+    if name in table:
+        return tuple(prefix + path for path in table[name])
+    known += table
+    try:
+        leaf = read(params, prefix + name)
+    except (AttributeError, KeyError):
+        inner = read(params, prefix[:-1]) if prefix else params
+        if dataclasses.is_dataclass(inner):
+            known += [field.name for field in dataclasses.fields(inner) if field.name not in known]
+        raise ValueError(unknown(f"quantity of {world(env)}", name, known)) from None
+    if not isinstance(leaf, jax.Array | np.ndarray) or not jnp.issubdtype(leaf.dtype, jnp.floating):
+        raise ValueError(f"`{name}` of {world(env)} must be an array of floats, got {leaf!r}")
+    return (prefix + name,)
+
+
+def read(tree: Any, path: str) -> Any:
+    """Return what lies at `path`.
+
+    >>> read({"a.b": jnp.arange(6).reshape(2, 3)}, "a.b:1").tolist()
+    [1, 4]
+    """
+    path, column = _split(path)
+    name, rest = _first(tree, path)
+    tree = tree[name] if isinstance(tree, dict) else getattr(tree, name)
+    if rest:
+        return read(tree, rest + column)
+    return tree[..., int(column[1:])] if column else tree
+
+
+def write(tree: Any, path: str, value: Any) -> Any:
+    """Return `tree` with `value` at `path`.
+
+    >>> write({"a": {"b": jnp.zeros(2)}}, "a.b:1", 3.0)["a"]["b"].tolist()
+    [0.0, 3.0]
+    """
+    path, column = _split(path)
+    name, rest = _first(tree, path)
+    inner = tree[name] if isinstance(tree, dict) else getattr(tree, name)
+    if rest:
+        value = write(inner, rest + column, value)
+    elif column:
+        value = inner.at[..., int(column[1:])].set(value)
+    if isinstance(tree, dict):
+        return tree | {name: value}
+    return tree.replace(**{name: value}) if hasattr(tree, "replace") else tree._replace(**{name: value})
+
+
+def _split(path: str) -> tuple[str, str]:
+    path, colon, column = path.partition(":")
+    return path, colon + column
+
+
+def _first(tree: Any, path: str) -> tuple[str, str]:
+    """Return the first name of `path` and the rest; a key of a dictionary may hold dots."""
+    if isinstance(tree, dict) and path in tree:
+        return path, ""
+    name, _, rest = path.partition(".")
+    return name, rest

@@ -1,0 +1,420 @@
+"""Domain randomization: every episode is lived in a robot of its own, drawn from traced ranges.
+
+What varies is said once, by meaning (`Variation`); which fields that are in which world is said in
+`envs.physics.fields`; and `probe` proves that each of them changes what happens. `Randomized` is an
+environment like any other, so that every agent and every evaluation takes it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.core import Tracer
+
+from envs.core import Obs, Params, Step, unknown
+from envs.physics import fields
+from envs.wrappers import WrappedParams, WrappedState, Wrapper
+
+How = Literal["scale", "add", "set"]
+# Quantities without which there is no physics: they stay greater than 0, where others may vanish.
+_POSITIVE = ("mass", "length", "inertia", "time_step", "timestep")
+# A relative change of the observations below this is rounding, not an effect.
+MIN_EFFECT = 1e-5
+
+Range = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One quantity that differs between robots, and its range.
+
+    Args:
+      name: "mass", "friction", "damping", "gear", "gravity", ... as `envs.physics.fields` has them for a
+        world; the number of a wrapper ("latency", "push", "sensor_noise"); or a path into the params.
+      low: the lower end of the range.
+      high: the upper end, the same for no variation.
+      how: "scale" multiplies the nominal value, "add" adds to it, "set" takes its place.
+      log: draw uniformly in the logarithm, so that half and double are equally likely.
+      select: which entries of the first axis vary (links, joints, motors); None for all.
+
+    Raises:
+      ValueError: if the range is not finite, not in order, or cannot be right for what varies.
+
+    >>> Variation("mass", 0.5, 2.0, log=True).label
+    'mass'
+    """
+
+    name: str
+    low: float
+    high: float
+    how: How = "scale"
+    log: bool = False
+    select: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        if self.how not in get_args(How):
+            raise ValueError(f"`how` must be one of {get_args(How)}, got {self.how!r}")
+        if self.select is not None:
+            object.__setattr__(self, "select", tuple(int(i) for i in self.select))
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
+        self.check(self.low, self.high)
+
+    @property
+    def label(self) -> str:
+        """The name, with the selected entries if there are such."""
+        return self.name + ("" if self.select is None else str(list(self.select)))
+
+    def check(self, low: float, high: float) -> None:
+        """Check a range of this quantity.
+
+        Raises:
+          ValueError: naming the quantity and what is wrong with its range.
+        """
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"the range of {self.label!r} must be finite, got [{low}, {high}]")
+        if low > high:
+            raise ValueError(f"`low` of {self.label!r} must be at most `high`, got [{low}, {high}]")
+        if self.log and low <= 0:
+            raise ValueError(f"`low` of {self.label!r} must be greater than 0 to draw logarithms, got {low}")
+        if self.how == "scale" and low < 0:
+            raise ValueError(
+                f"`low` of {self.label!r} must be at least 0, for a factor below turns the sign, got {low}"
+            )
+
+    def apply(self, params: Params, where: tuple[str, ...], value: jax.Array) -> Params:
+        """Return `params` with this quantity, which lies at the paths `where`, changed by `value` `[]`."""
+        first = fields.read(params, where[0])
+        changed = {"scale": first * value, "add": first + value, "set": jnp.broadcast_to(value, first.shape)}
+        new = self._chosen(changed[self.how], first)
+        params = fields.write(params, where[0], new)
+        if len(where) > 1:
+            ratio = jnp.where(first == 0, 1.0, new / jnp.where(first == 0, 1.0, first))
+            if self.how == "scale":  # the same for zeros, and exact
+                ratio = self._chosen(jnp.broadcast_to(value, first.shape), jnp.ones_like(first))
+            for path in where[1:]:
+                leaf = fields.read(params, path)
+                factor = ratio.reshape(ratio.shape + (1,) * (leaf.ndim - ratio.ndim))
+                params = fields.write(params, path, leaf * factor)
+        return params
+
+    def _chosen(self, new: jax.Array, old: jax.Array) -> jax.Array:
+        if self.select is None:
+            return new
+        mask = np.zeros(old.shape[:1], bool)
+        mask[list(self.select)] = True
+        return jnp.where(mask.reshape(mask.shape + (1,) * (old.ndim - 1)), new, old)
+
+
+@struct.dataclass
+class Drawn:
+    """What `Randomized` keeps of an episode's robot: `values` `[D]`, one a variation."""
+
+    values: jax.Array
+
+
+@dataclass(frozen=True)
+class Randomized(Wrapper):
+    """A world whose physics are drawn anew at the start of every episode.
+
+        value = low + u (high - low),   u ~ U(0, 1)         (of the logarithms where `log`)
+
+    The ranges are two traced arrays `[D]` in the params, so that seeds, configurations, a curriculum and a
+    held-out evaluation have ranges of their own in one compiled program. The state keeps the `[D]` values
+    and not the params that follow from them, so that thousands of robots need no copies of their world.
+
+    Args:
+      env: an environment, or a wrapper such as `DelayedAction`, whose numbers can vary, too.
+      variations: what varies.
+
+    Raises:
+      ValueError: if a quantity is unknown (the closest is named) or there twice, or if its range is
+        impossible.
+
+    >>> import envs
+    >>> pendulum, _ = envs.make("Pendulum-v1")
+    >>> env = Randomized(pendulum, (Variation("mass", 0.5, 2.0), Variation("length", 0.8, 1.2)))
+    >>> params = env.with_ranges(env.default_params(), {"mass": (2.0, 3.0)})
+    >>> state, obs = env.reset(jax.random.key(0), params)
+    >>> 2.0 <= float(env.robot(state, params).mass) <= 3.0
+    True
+
+    Source: Tobin et al. (2017), https://arxiv.org/abs/1703.06907; Peng et al. (2018),
+    https://arxiv.org/abs/1710.06537, for dynamics.
+    """
+
+    variations: tuple[Variation, ...] = ()
+
+    own: ClassVar[tuple[str, ...]] = ("low", "high")
+    has_state: ClassVar[bool] = True
+    keeps_model: ClassVar[bool] = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "variations", tuple(self.variations))
+        if not self.variations:
+            raise ValueError("`variations` must hold at least one Variation, got none")
+        labels = [variation.label for variation in self.variations]
+        if twice := {label for label in labels if labels.count(label) > 1}:
+            raise ValueError(
+                f"`variations` must name each quantity once, got {', '.join(sorted(twice))} twice"
+            )
+        self.check(self.default_params())
+
+    @property
+    def id(self) -> str:
+        """The wrapper's name around the inner id, with what varies."""
+        return f"{type(self).__name__}({self.env.id}, {', '.join(v.label for v in self.variations)})"
+
+    @property
+    def low(self) -> tuple[float, ...]:
+        """The lower ends, as the variations were made with them."""
+        return tuple(variation.low for variation in self.variations)
+
+    @property
+    def high(self) -> tuple[float, ...]:
+        """The upper ends, likewise."""
+        return tuple(variation.high for variation in self.variations)
+
+    # Ranges ----------------------------------------------------------------------------------------------
+
+    def with_ranges(self, params: WrappedParams, ranges: Mapping[str, Any]) -> WrappedParams:
+        """Return `params` with other ranges: held-out ones for an evaluation, or points.
+
+        Args:
+          params: of this environment.
+          ranges: `(low, high)` of each quantity to change, or one number for both; arrays and tracers pass.
+
+        Raises:
+          ValueError: for an unknown quantity or an impossible range.
+        """
+        labels = [variation.label for variation in self.variations]
+        low, high = params.values["low"], params.values["high"]
+        for label, ends in ranges.items():
+            if label not in labels:
+                raise ValueError(unknown("variation", label, labels))
+            ends = ends if isinstance(ends, tuple | list) else (ends, ends)
+            if len(ends) != 2:
+                raise ValueError(f"the range of {label!r} must be (low, high) or one number, got {ends!r}")
+            i = labels.index(label)
+            low, high = low.at[..., i].set(ends[0]), high.at[..., i].set(ends[1])
+        params = params.replace(values=params.values | {"low": low, "high": high})  # type: ignore[attr-defined]
+        self.check(params)
+        return params
+
+    def at(self, params: WrappedParams, values: jax.Array) -> WrappedParams:
+        """Return `params` whose robots are all the one of `values` `[D]`."""
+        values = jnp.asarray(values, jnp.float32)
+        return params.replace(values=params.values | {"low": values, "high": values})  # type: ignore[attr-defined]
+
+    def grid(self, params: WrappedParams, axes: Mapping[str, Sequence[float]]) -> WrappedParams:
+        """Return params of G robots, every leaf `[G, ...]`: every combination, the last quantity fastest.
+
+        Quantities that `axes` does not name are nominal. See `jaxrl.robustness.evaluate_grid`.
+
+        Raises:
+          ValueError: for an unknown quantity or an impossible value.
+        """
+        points = np.stack([x.ravel() for x in np.meshgrid(*axes.values(), indexing="ij")])
+        nominal = self.nominal(params)
+        values = jnp.broadcast_to(nominal, (points.shape[1], len(nominal)))
+        params = self.at(params, values)
+        for label, column in zip(axes, points, strict=True):
+            params = self.with_ranges(params, {label: jnp.asarray(column, jnp.float32)})
+        wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (points.shape[1], *jnp.shape(x))), params.env)
+        values = {
+            name: value
+            if name in ("low", "high")
+            else jnp.broadcast_to(value, (points.shape[1], *value.shape))
+            for name, value in params.values.items()
+        }
+        return WrappedParams(wide, values)
+
+    def nominal(self, params: WrappedParams) -> jax.Array:
+        """Return the values `[D]` that change nothing: 1 for a factor, 0 for a summand, else the mean."""
+
+        def one(variation, where):
+            if variation.how == "set":
+                leaf = fields.read(params.env, where[0])
+                return jnp.mean(leaf if variation.select is None else leaf[np.array(variation.select)])
+            return jnp.float32(1.0 if variation.how == "scale" else 0.0)
+
+        pairs = zip(self.variations, self._paths(params.env), strict=True)
+        return jnp.stack([one(variation, where) for variation, where in pairs]).astype(jnp.float32)
+
+    def check(self, params: WrappedParams) -> None:
+        """Check the names and the ranges of `params`; traced ranges pass.
+
+        Raises:
+          ValueError: naming the quantity, its range, and what would be accepted.
+        """
+        where = self._paths(params.env)
+        low, high = params.values["low"], params.values["high"]
+        if any(isinstance(x, Tracer) for x in (low, high, *jax.tree.leaves(params.env))):
+            return
+        low, high = np.asarray(low), np.asarray(high)
+        for i, (variation, places) in enumerate(zip(self.variations, where, strict=True)):
+            ends = np.ravel(low[..., i]), np.ravel(high[..., i])
+            wrong = ~(ends[0] <= ends[1])  # true for NaN, too
+            at = int(np.argmax(wrong) if wrong.any() else np.argmin(ends[0]))
+            variation.check(float(ends[0][at]), float(ends[1][at]))
+            variation.check(float(ends[0].min()), float(ends[1].max()))
+            nominal = np.asarray(fields.read(params.env, places[0]))
+            if variation.select is not None and not all(
+                -len(nominal) <= j < len(nominal) for j in variation.select
+            ):
+                raise ValueError(
+                    f"`select` of {variation.name!r} must hold entries of {places[0]} {list(nominal.shape)}, "
+                    f"got {variation.select}"
+                )
+            with jax.ensure_compile_time_eval():
+                changed = variation.apply(params.env, places, jnp.float32(ends[0].min()))
+                least = np.asarray(fields.read(changed, places[0]))
+            strict = any(word in places[0].rpartition(".")[2] for word in _POSITIVE)
+            bad = (nominal > 0) & (least <= 0 if strict else least < 0)
+            if bad.any():
+                rule = "greater than 0" if strict else "at least 0"
+                raise ValueError(
+                    f"`low` of {variation.label!r} must keep {places[0]} {rule}, but {ends[0].min():.6g} "
+                    f"({variation.how}) makes it {float(least[bad].min()):.6g}"
+                )
+
+    # Robots ----------------------------------------------------------------------------------------------
+
+    def bind(self, params: Params, values: jax.Array) -> Params:
+        """Return the inner environment's `params` with the `values` `[D]` of a robot."""
+        for i, (variation, where) in enumerate(zip(self.variations, self._paths(params), strict=True)):
+            params = variation.apply(params, where, values[i])
+        return params
+
+    def robot(self, state: WrappedState, params: WrappedParams) -> Params:
+        """Return the inner params of the robot that `state` belongs to."""
+        return self.bind(params.env, state.kept.values)
+
+    def from_unit(self, unit: jax.Array, params: WrappedParams) -> jax.Array:
+        """Return the values `[D]` at a point of the unit cube `[D]`: 0 is the low end, 1 the high one."""
+        low, high = params.values["low"], params.values["high"]
+        log = np.array([variation.log for variation in self.variations])
+        a, b = (jnp.where(log, jnp.log(jnp.where(log, x, 1.0)), x) for x in (low, high))
+        values = a + unit * (b - a)
+        return jnp.where(log, jnp.exp(jnp.where(log, values, 0.0)), values)
+
+    def draw(self, key: jax.Array, params: WrappedParams) -> Drawn:
+        """Return a robot drawn from the ranges of `params`."""
+        return Drawn(self.from_unit(jax.random.uniform(key, (len(self.variations),)), params))
+
+    def reset(self, key: jax.Array, params: WrappedParams) -> tuple[WrappedState, Obs]:
+        """Return a first state of a new robot, and its observation."""
+        self.check(params)
+        key, key_draw = jax.random.split(key)
+        drawn = self.draw(key_draw, params)
+        state, obs = self.env.reset(key, self.bind(params.env, drawn.values))
+        return WrappedState(state, drawn), obs
+
+    def step(
+        self, key: jax.Array, state: WrappedState, action: Any, params: WrappedParams
+    ) -> tuple[WrappedState, Step]:
+        """Return the robot's next state and what happened."""
+        inner, step = self.env.step(key, state.env, action, self.robot(state, params))
+        return WrappedState(inner, state.kept), step
+
+    def __getattr__(self, name: str) -> Any:
+        member = super().__getattr__(name)
+        if name not in ("action_mask", "ascii", "frame"):
+            return member
+        shown = getattr(self.env, name)
+
+        def of_robot(state: WrappedState | None, params: WrappedParams, *args: Any, **options: Any) -> Any:
+            if state is None:
+                return shown(None, params.env, *args, **options)
+            return shown(state.env, self.robot(state, params), *args, **options)
+
+        return of_robot
+
+    def _paths(self, params: Params) -> list[tuple[str, ...]]:
+        return [fields.paths(self.env, params, variation.name) for variation in self.variations]
+
+
+def probe(
+    env: Randomized,
+    params: WrappedParams | None = None,
+    key: jax.Array | None = None,
+    num_steps: int = 32,
+) -> dict[str, float]:
+    """Return how much each variation changes what happens, and refuse those that change nothing.
+
+        effect = max over both ends of  rms(obs - nominal obs) / rms(nominal obs - first obs)
+
+    over `num_steps` steps of the same random actions from the same start.
+
+    Args:
+      env: what varies.
+      params: with the ranges at whose ends to look.
+      key: of the start and the actions.
+      num_steps: how far to look.
+
+    Raises:
+      ValueError: if a variation has no effect in this world, though its field exists, or changes nothing
+        because its range is the nominal value.
+
+    >>> import envs
+    >>> effects = probe(Randomized(envs.make("Pendulum-v1")[0], (Variation("mass", 0.5, 2.0),)))
+    >>> effects["mass"] > 0.1
+    True
+    """
+    params = params or env.default_params()
+    key = jax.random.key(0) if key is None else key
+    env.check(params)
+    effects = np.asarray(_effects(env, num_steps, params, key))
+    labels = [variation.label for variation in env.variations]
+    # What is not finite is an effect, too: the robot fell apart.
+    effects = np.where(np.isfinite(effects), effects, np.inf)
+    dead = [label for label, effect in zip(labels, effects, strict=True) if effect < MIN_EFFECT]
+    if dead:
+        alive = [label for label in labels if label not in dead] or ["none"]
+        raise ValueError(
+            f"`variations` must change the dynamics, but {', '.join(map(repr, dead))} changes nothing in "
+            f"{fields.world(env)} ({env.env.id}) within {num_steps} random steps; "
+            f"with effect: {', '.join(alive)}"
+        )
+    return dict(zip(labels, effects.tolist(), strict=True))
+
+
+@partial(jax.jit, static_argnames=("env", "num_steps"))
+def _effects(env: Randomized, num_steps: int, params: WrappedParams, key: jax.Array) -> jax.Array:
+    key_reset, key_actions, key_steps = jax.random.split(key, 3)
+    size = len(env.variations)
+    space = env.action_space(params)
+    actions = jax.vmap(space.sample)(jax.random.split(key_actions, num_steps))
+    keys = jax.random.split(key_steps, num_steps)
+
+    def observed(values):
+        robot = env.bind(params.env, values)
+        state, obs = env.env.reset(key_reset, robot)
+
+        def step(state, at):
+            state, out = env.env.step(at[0], state, at[1], robot)
+            return state, _flat(out.obs)
+
+        return _flat(obs), jax.lax.scan(step, state, (keys, actions))[1]
+
+    nominal = env.nominal(params)
+    ends = jnp.stack([params.values["low"], params.values["high"]])
+    changed = jnp.where(jnp.eye(size, dtype=bool), ends[:, None, :], nominal)
+    rows = jnp.concatenate([nominal[None], changed.reshape(2 * size, size)])
+    first, later = jax.vmap(observed)(rows)
+
+    def rms(x):
+        return jnp.sqrt(jnp.mean(jnp.square(x), axis=(-2, -1)))
+
+    moved = rms(later[0] - first[0][None])
+    return jnp.max(rms(later[1:] - later[0]).reshape(2, size), axis=0) / (moved + 1e-9)
+
+
+def _flat(obs: Obs) -> jax.Array:
+    return jnp.concatenate([jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(obs)])
