@@ -1,16 +1,16 @@
-"""Brax's robots behind our protocol: raw environments, physical constants as traced parameters, four engines.
+"""Brax's robots behind our protocol: four engines, and their physical constants as traced parameters.
 
-The adapter calls an environment's own `reset` and `step`, and none of Brax's wrappers: episodes start anywhere
-(Brax's automatic reset repeats each environment's first start), the last observation is kept, and the clock
-truncates where Brax's wrapper reports an end. What it changes besides:
+The adapter calls an environment's own `reset` and `step` and none of Brax's wrappers. So episodes start
+anywhere (Brax's automatic reset repeats each environment's first start), the last observation is kept, and
+the clock truncates where Brax's wrapper reports an end. What it changes besides:
 
 - Parameters are those fields of Brax's `System` that the chosen engine reads, by their dotted names
   (`params.sys["link.inertia.mass"]`). A field that the engine ignores, such as "dof.damping" on "spring", is
   not offered and is refused if asked for, for changing it would silently do nothing.
 - Actions are clipped to [-1, 1], with which Brax's own policies act; some rewards charge for more.
 - States have the same strong dtypes after `reset` and `step`, so nothing is compiled twice.
-- Where the simulation diverges (a number that is not finite, or beyond `LARGEST`) the episode is truncated with
-  reward 0, the last state and observation that were sound stay, and the metric "diverged" is 1. It is not a
+- Where the simulation diverges (a number that is not finite, or beyond `LARGEST`) the episode is truncated
+  with reward 0, the last state and observation that were sound stay, and the metric "diverged" is 1. It is no
   termination: the failure is the simulator's, not the robot's, and an end of value 0 would pay for provoking
   it wherever rewards are negative.
 
@@ -57,9 +57,9 @@ BACKENDS = ("spring", "positional", "generalized", "mjx")
 
 FIDELITY: dict[str, tuple[str, ...]] = {
     "*": (
-        "engines step at different rates and some with other gears, so returns are not comparable between them",
+        "engines step at different rates, some with other gears: returns are not comparable between them",
         "what Brax derives from masses when it loads a model (`invweight`) does not follow a changed mass",
-        "Brax calls its models and three of its engines (spring, positional, generalized) no longer maintained",
+        "Brax no longer maintains its models, nor the engines spring, positional and generalized",
     ),
     "halfcheetah": ("its model uses `settotalmass`, which a later MuJoCo than 4.0 will refuse",),
     "inverted_pendulum": ("a step is 0.02 s on spring and positional, 0.04 s on generalized and mjx",),
@@ -308,7 +308,7 @@ def _is_sound(x: jax.Array) -> jax.Array:
 
 
 def _float_fields(sys: Any) -> dict[str, jax.Array]:
-    """Return the arrays of physical numbers in a `System` by dotted name; halves of a pair are `.0` and `.1`."""
+    """Return the arrays of numbers in a `System` by dotted name; the halves of a pair are `.0` and `.1`."""
     named = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(sys):
         name = _dotted(path)
@@ -334,12 +334,13 @@ def _build(name: str, backend: str, options: tuple[tuple[str, Any], ...]) -> Any
         import brax.envs  # MuJoCo prints what it cannot import
         import mujoco
 
-        before = mujoco.get_mju_user_warning()
-        mujoco.set_mju_user_warning(lambda message: None)  # it would print, and write a log file here
+        # It would print its warnings, and write a log file into the current folder.
+        before = mujoco.get_mju_user_warning()  # type: ignore[attr-defined]
+        mujoco.set_mju_user_warning(lambda message: None)  # type: ignore[attr-defined]
         try:
             return brax.envs.get_environment(name, backend=backend, **dict(options))
         finally:
-            mujoco.set_mju_user_warning(before)
+            mujoco.set_mju_user_warning(before)  # type: ignore[attr-defined]
 
 
 def _has_contacts(raw: Any) -> bool:
