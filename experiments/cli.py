@@ -1,4 +1,4 @@
-"""The command `jaxrl`: list, train, sweep, run, resume, table, plot, eval, record, figures, watch, bsuite.
+"""The command `jaxrl`: a function for each of its subcommands, from `jaxrl list` to `jaxrl benchmark`.
 
 What the user got wrong is one line on stderr and exit code 2. jax is imported by the commands that
 need it, after `experiments.startup.prepare_jax`, so `jaxrl --help` answers at once.
@@ -40,7 +40,10 @@ _TRAINING = ("train", "sweep")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 user error, 3 seeds diverged, 130 interrupted."""
+    """Run one command and return its exit code.
+
+    0 done, 1 a benchmark's score falls short, 2 user error, 3 seeds diverged, 130 interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if "jax" not in sys.modules:
         prepare_jax()
@@ -446,6 +449,59 @@ def bsuite(
     return 0
 
 
+def benchmark(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME...")],
+    *,
+    only: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
+    stored: Flag = False,
+    quick: Flag = False,
+    output: Annotated[Path | None, arg(metavar="FOLDER")] = None,
+    runs: Folder = Path("runs"),
+    quiet: Flag = False,
+) -> int:
+    """Compute published tables anew: train what the run store lacks, and print scores with intervals.
+
+    Exit code 1 if a score falls short of what the table wants.
+
+    Args:
+        names: Tables; without any, what there is.
+        only: Only the rows of these algorithms and of environments whose names contain these texts.
+        stored: Print the stored results and run nothing.
+        quick: Choose sizes that only show that it works.
+        output: Where results go, by default beside the tables (with `--quick` into the folder of the runs).
+        runs: Where runs are stored.
+        quiet: Print no progress.
+    """
+    from experiments.benchmarks import report, session
+    from experiments.benchmarks import spec as benchmarks
+
+    known = benchmarks.names()
+    if not names:
+        raise UsageError(f"give at least one NAME: {', '.join(known)}")
+    tables = [benchmarks.load(name) for name in names]
+    folder = output or (runs / "quick" if quick else report.RESULTS)
+    for table in tables:
+        table.select(only)
+    met = True
+    for table in map(session.quick, tables) if quick else tables:
+        rows, status = report.read(table, folder), ""
+        if not stored:
+            rows, status = session.run(
+                table,
+                runs,
+                only=only,
+                output=folder,
+                say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True),
+                progress=lambda: _progress(quiet),
+            )
+        print(report.markdown(table, rows))
+        if status == "interrupted":
+            print(f"jaxrl: interrupted; `jaxrl benchmark {table.name}` goes on", file=sys.stderr)
+            return 130
+        met = met and all(row["met"] is not False for row in rows)
+    return 0 if met else 1
+
+
 _COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_,
     "run": run_,
@@ -457,6 +513,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "watch": watch,
     "figures": figures,
     "bsuite": bsuite,
+    "benchmark": benchmark,
 }
 
 
