@@ -1,4 +1,4 @@
-"""`python -m experiments.compare.peers.setup [rejax] [sb3]`: make the peers' environments, once.
+"""`python -m experiments.compare.peers.setup [rejax] [flashbax] [sb3]`: make the peers' environments, once.
 
 Each lives under `.cache/peers/`, apart from ours, because the peers need other versions: rejax 0.1.3 does not
 run with gymnax 1.0. The versions of what they depend on are those with which they were found to work.
@@ -15,6 +15,7 @@ FOLDER = Path(__file__).resolve().parents[3] / ".cache" / "peers"
 # One `pip install` a group, in this order: torch before the package that would choose its own.
 REQUIREMENTS = {
     "rejax": (("jax==0.10.2", "flax==0.12.8", "optax==0.2.8", "gymnax==0.0.9", "rejax==0.1.3"),),
+    "flashbax": (("jax==0.10.2", "flax==0.12.8", "flashbax==0.1.3"),),
     "sb3": (("torch==2.13.0",), ("stable-baselines3==2.9.2", "gymnasium==1.4.0")),
 }
 
