@@ -125,6 +125,73 @@ def normalize(
     return jnp.clip((x.astype(jnp.float32) - mean.reshape(*leading, *shape)) * scale, -clip, clip)
 
 
+@struct.dataclass
+class RewardScale:
+    """What rewards are divided by: the spread of discounted returns.
+
+    Attributes:
+      statistics: of the discounted sums of past rewards, over all steps and environments.
+      running: `[B]` float32, that sum of the episode that each environment is in.
+    """
+
+    statistics: RunningStatistics
+    running: jax.Array
+
+
+def init_rewards(num_envs: int) -> RewardScale:
+    """Return the scale before the first reward, which leaves rewards as they are."""
+    return RewardScale(statistics=init(()), running=jnp.zeros(num_envs, jnp.float32))
+
+
+def scale_rewards(
+    scale: RewardScale,
+    reward: jax.Array,
+    done: jax.Array,
+    gamma: float | jax.Array,
+    axis_name: str | None = None,
+    clip: float = 10.0,
+) -> tuple[RewardScale, jax.Array]:
+    """Return the scale with a rollout added, and the rewards divided by the deviation it then has.
+
+        R_t      = gamma R_{t-1} + r_t,   begun anew after an episode's end
+        scaled_t = clip(r_t / std(R), -clip, clip)
+
+    Rewards keep their sign and zero. No policy depends on them, so the rollout may count before they are
+    scaled, which spares the first one an arbitrary scale.
+
+    Args:
+      scale: as `init_rewards` or this function returned it.
+      reward: `[T, B]` float32.
+      done: `[T, B]` bool, the episode ended with this step.
+      gamma: `[]` float in [0, 1].
+      axis_name: name of a mapped axis whose environments count too.
+      clip: bound of the result; 10 as in OpenAI baselines' VecNormalize.
+
+    >>> never = jnp.zeros((2, 1), bool)
+    >>> scale, scaled = scale_rewards(init_rewards(1), jnp.ones((2, 1)), never, 1.0)
+    >>> scale.running.tolist(), scaled[:, 0].tolist()
+    ([2.0], [2.0, 2.0])
+
+    Source: OpenAI baselines' VecNormalize; detail 6 of continuous control in Huang et al. (2022), "The 37
+    Implementation Details of PPO".
+    """
+
+    def accumulate(running, inputs):
+        reward, done = inputs
+        total = gamma * running + reward
+        return jnp.where(done, 0.0, total), total
+
+    running, totals = lax.scan(accumulate, scale.running, (reward, done))
+    statistics = update(scale.statistics, totals, axis_name)
+    scale = RewardScale(statistics, running)
+    return scale, jnp.clip(reward / reward_deviation(scale), -clip, clip)
+
+
+def reward_deviation(scale: RewardScale, epsilon: float = 1e-8) -> jax.Array:
+    """Return the standard deviation of discounted returns, by which rewards are divided, `[]` float32."""
+    return jnp.sqrt(scale.statistics.variance + epsilon)
+
+
 def _mean(x: jax.Array, axis_name: str | None) -> jax.Array:
     mean = jnp.mean(x, axis=0)
     return mean if axis_name is None else lax.pmean(mean, axis_name)

@@ -1,15 +1,18 @@
-"""Proximal policy optimisation, for discrete and continuous actions.
+"""Proximal policy optimisation, for discrete and continuous actions, with or without a memory.
 
 Source: Schulman et al. (2017), https://arxiv.org/abs/1707.06347, with the implementation details of
 Huang et al. (2022), "The 37 Implementation Details of Proximal Policy Optimization", and the defaults of
 CleanRL's ppo.py. It departs from CleanRL in that the value of every true next observation is computed, so
 a time limit is bootstrapped and never taken for a terminal state; that advantages are divided by the
 standard deviation of the population; and that observations, if normalised, are so by the statistics of
-earlier iterations, which makes the first ratio exactly one. Rewards are not normalised.
+earlier iterations, which makes the first ratio exactly one. Rewards are not normalised by default.
+
+With a memory, minibatches are made of whole stretches of `num_steps` (or `segment_length`) steps, over which
+gradients flow from the memory that the rollout began with.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,221 +20,146 @@ import optax
 from flax import struct
 
 from envs.core import Environment, Params
-from envs.spaces import Space
-from envs.vector import ResetMode, VecEnv, VecState
-from jaxrl import distributions, normalize, ops
-from jaxrl.algorithm import Algorithm, Metrics, Policy
-from jaxrl.config import check_minibatches, static, traced, validate
-from jaxrl.nets import ActorCritic, encode, encoded_shape
-from jaxrl.nets.mlp import ACTIVATIONS
-from jaxrl.rollout import episode_metrics, unroll
+from jaxrl import ops
+from jaxrl.agents import on_policy
+from jaxrl.agents.actor_critic import Model, make_model
+from jaxrl.agents.on_policy import Batch, State
+from jaxrl.algorithm import Algorithm, Metrics
+from jaxrl.config import static, traced, validate
+from jaxrl.rollout import episode_metrics
+
+__all__ = ["Batch", "Config", "Model", "State", "loss", "make", "make_model"]
+
+# How far, and by which factor a minibatch, an adaptive learning rate moves; as RSL-RL.
+RATE_BOUNDS = (1e-5, 1e-2)
+RATE_FACTOR = 1.5
 
 
 @struct.dataclass
-class Config:
+class Config(on_policy.Config):
     """Hyperparameters of PPO; the defaults are those of CleanRL's ppo.py."""
 
-    learning_rate: float = traced(2.5e-4, ge=0)
-    """Step size of Adam."""
-    total_steps: float = traced(500_000.0, gt=0)
-    """Environment steps over which the learning rate is annealed to zero; give the length of the training."""
-    gamma: float = traced(0.99, ge=0, le=1)
-    """Discount factor."""
     gae_lambda: float = traced(0.95, ge=0, le=1)
     """Trace decay of the generalised advantage estimate."""
     clip_epsilon: float = traced(0.2, gt=0)
     """How far the probability ratio, and with clip_value the value, may move from the rollout's."""
-    entropy_coefficient: float = traced(0.01)
-    """Weight of the entropy bonus."""
-    value_coefficient: float = traced(0.5, ge=0)
-    """Weight of the value loss."""
-    max_grad_norm: float = traced(0.5, gt=0)
-    """Global norm at which the gradient is clipped."""
     adam_epsilon: float = traced(1e-5, gt=0)
     """Adam's epsilon."""
-    num_envs: int = static(4, ge=1)
-    """Environments stepped side by side."""
-    num_steps: int = static(128, ge=1)
-    """Steps of each environment in a rollout."""
+    kl_coefficient: float = traced(1.0, ge=0)
+    """First weight of the divergence from the rollout's policy (penalize_kl)."""
+    target_kl: float = traced(0.01, gt=0)
+    """Divergence of an update that the weight of the penalty, or the learning rate, is adapted to."""
     num_epochs: int = static(4, ge=1)
     """Passes over each rollout."""
     num_minibatches: int = static(4, ge=1)
-    """Minibatches of each pass; must divide num_envs * num_steps."""
-    anneal_learning_rate: bool = static(True)
-    """Whether the learning rate falls linearly to zero over total_steps."""
+    """Minibatches of each pass; must divide num_envs * num_steps, with a memory the number of stretches."""
+    clip_ratio: bool = static(True)
+    """Whether the probability ratio is clipped."""
+    penalize_kl: bool = static(False)
+    """Whether divergence from the rollout's policy is penalised, by a weight that adapts to target_kl."""
+    adapt_learning_rate: bool = static(False)
+    """Whether the learning rate falls where a minibatch diverges by twice target_kl, and rises below half."""
     clip_value: bool = static(True)
     """Whether the value loss is clipped too."""
     normalize_advantages: bool = static(True)
     """Whether the advantages of each minibatch are standardised."""
-    normalize_observations: bool = static(False)
-    """Whether observations are standardised by their running mean and variance, which the state holds."""
-    hidden_sizes: tuple[int, ...] = static((64, 64))
-    """Widths of the dense layers of the actor and of the critic."""
-    activation: str = static("tanh", choices=tuple(ACTIVATIONS))
-    """Activation of the hidden layers."""
-    channels: tuple[int, ...] = static(())
-    """Filters of 3 x 3 convolutions before the dense layers, for image observations; none flattens them."""
-    reset: ResetMode = static("auto", choices=get_args(ResetMode))
-    """Where new episodes start from; see envs.VecEnv."""
-    axis_name: str | None = static(None)
-    """Mapped axis over which gradients and statistics are averaged (see jaxrl.parallel.over_data)."""
+    recompute_advantages: bool = static(False)
+    """Whether advantages and targets are computed anew before each pass, by the critic as it then is."""
 
 
 @struct.dataclass
-class State:
-    """Everything PPO carries from one iteration to the next."""
+class Adaptive:
+    """What is adapted to target_kl: the learning rate before any schedule, and the penalty's weight."""
 
-    params: Any
-    opt_state: optax.OptState
-    normalizer: normalize.RunningStatistics | None
-    vec_state: VecState
-    obs: Any
-    key: jax.Array
-
-
-@struct.dataclass
-class Batch:
-    """Samples of a rollout, with what was computed of them before the update; leaves `[B, ...]`."""
-
-    x: jax.Array
-    action: jax.Array
-    log_prob: jax.Array
-    value: jax.Array
-    advantage: jax.Array
-    target: jax.Array
-
-
-class Model(NamedTuple):
-    """The policy and the value of `(params, x)`, where x is an encoded observation or a batch of them.
-
-    Attributes:
-      init: `key -> params`.
-      actor: `(params, x) -> distribution`.
-      critic: `(params, x) -> value`.
-      to_action: `sample -> action`, what the environment takes: within the bounds, if continuous.
-    """
-
-    init: Callable[[jax.Array], Any]
-    actor: Callable[[Any, jax.Array], Any]
-    critic: Callable[[Any, jax.Array], jax.Array]
-    to_action: Callable[[jax.Array], jax.Array]
+    learning_rate: jax.Array
+    kl_coefficient: jax.Array
 
 
 def make(env: Environment, params: Params, config: Config) -> Algorithm:
     """Return PPO on `env`.
 
     Raises:
-      ValueError: if a field of `config` is out of its range, or the sizes do not divide.
+      ValueError: if a field of `config` is out of its range, the sizes do not divide, or the spaces cannot
+        be served.
     """
     validate(config)
-    batch_size = check_minibatches(config.num_envs, config.num_steps, config.num_minibatches)
-    vec = VecEnv(env, config.num_envs, reset=config.reset)
-    obs_space = env.observation_space(params)
-    model = make_model(obs_space, env.action_space(params), config)
+    learner = on_policy.make(env, params, config)
+    model = learner.model
+    on_policy.check_rows(learner, config.num_minibatches)
     optimizer = optax.chain(
         optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_adam(eps=config.adam_epsilon)
     )
+    is_adaptive = config.penalize_kl or config.adapt_learning_rate
 
     def init(key):
-        key_params, key_env, key = jax.random.split(key, 3)
-        vec_state, obs = vec.reset(key_env, params)
-        model_params = model.init(key_params)
-        return State(
-            params=model_params,
-            opt_state=optimizer.init(model_params),
-            normalizer=normalize.init(encoded_shape(obs_space, not config.channels))
-            if config.normalize_observations
-            else None,
-            vec_state=vec_state,
-            obs=obs,
-            key=key,
-        )
-
-    def see(state, obs):
-        x = encode(obs, obs_space, flatten=not config.channels)
-        return x if state.normalizer is None else normalize.normalize(state.normalizer, x)
-
-    def learning_rate(t):
-        if not config.anneal_learning_rate:
-            return jnp.asarray(config.learning_rate, jnp.float32)
-        done = t * (batch_size / config.total_steps)
-        return config.learning_rate * jnp.maximum(1.0 - done, 0.0)
+        own = None
+        if is_adaptive:
+            own = Adaptive(
+                *(jnp.asarray(x, jnp.float32) for x in (config.learning_rate, config.kl_coefficient))
+            )
+        return replace(learner.init(key, optimizer.init), own=own)
 
     def step(state, t):
         key_rollout, key_update, key = jax.random.split(state.key, 3)
+        begun = state.params
+        state, rollout = learner.collect(key_rollout, replace(state, key=key))
+        now = replace(config, entropy_coefficient=learner.entropy_coefficient(t))
+        if config.penalize_kl:
+            now = replace(now, kl_coefficient=state.own.kl_coefficient)
 
-        def act(key, obs, carry):
-            sample, log_prob = model.actor(state.params, see(state, obs)).sample_and_log_prob(seed=key)
-            return model.to_action(sample), (sample, log_prob), carry
+        def assess(model_params):
+            value, next_value = learner.values(model_params, rollout)
+            advantage, target = on_policy.advantages(
+                rollout, value, next_value, config.gamma, config.gae_lambda
+            )
+            return learner.batch(rollout, value, advantage, target)
 
-        vec_state, obs, _, rollout = unroll(
-            vec, params, act, key_rollout, state.vec_state, state.obs, (), config.num_steps
-        )
-        x, (sample, log_prob) = see(state, rollout.obs), rollout.extras
-        value, next_value = (model.critic(state.params, o) for o in (x, see(state, rollout.next_obs)))
-        advantage, target = jax.vmap(ops.gae, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1)(
-            rollout.reward,
-            value,
-            next_value,
-            rollout.terminated,
-            rollout.truncated,
-            config.gamma,
-            config.gae_lambda,
-        )
-        batch = Batch(x=x, action=sample, log_prob=log_prob, value=value, advantage=advantage, target=target)
-        batch = jax.tree.map(lambda leaf: leaf.reshape(batch_size, *leaf.shape[2:]), batch)
+        batch = assess(begun)
 
         def minibatch_step(carry, minibatch):
-            model_params, opt_state = carry
-            gradient, metrics = jax.grad(loss, has_aux=True)(model_params, model, minibatch, config)
+            model_params, opt_state, base_rate = carry
+            gradient, metrics = jax.grad(loss, has_aux=True)(model_params, model, minibatch, now)
             if config.axis_name is not None:
                 gradient = jax.lax.pmean(gradient, config.axis_name)
-            direction, opt_state = optimizer.update(gradient, opt_state)
-            rate = learning_rate(t)
-            model_params = jax.tree.map(lambda p, d: p - rate * d, model_params, direction)
-            return (model_params, opt_state), metrics | {"grad_norm": optax.tree.norm(gradient)}
+            if config.adapt_learning_rate:
+                base_rate = _adapt_rate(base_rate, metrics["approximate_kl"], config)
+            rate = learner.learning_rate(t, base_rate)
+            model_params, opt_state = on_policy.descend(optimizer, gradient, opt_state, model_params, rate)
+            return (model_params, opt_state, base_rate), metrics | {"grad_norm": optax.tree.norm(gradient)}
 
         def epoch(carry, key):
-            minibatches = ops.shuffled_minibatches(key, batch, config.num_minibatches)
+            data = replace(assess(carry[0]), value=batch.value) if config.recompute_advantages else batch
+            minibatches = ops.shuffled_minibatches(key, data, config.num_minibatches)
             return jax.lax.scan(minibatch_step, carry, minibatches)
 
-        (model_params, opt_state), metrics = jax.lax.scan(
-            epoch, (state.params, state.opt_state), jax.random.split(key_update, config.num_epochs)
+        base_rate = state.own.learning_rate if is_adaptive else config.learning_rate
+        (model_params, opt_state, base_rate), metrics = jax.lax.scan(
+            epoch,
+            (begun, state.opt_state, jnp.asarray(base_rate, jnp.float32)),
+            jax.random.split(key_update, config.num_epochs),
         )
-        normalizer = state.normalizer
-        if normalizer is not None:
-            raw = encode(rollout.obs, obs_space, flatten=not config.channels)
-            normalizer = normalize.update(
-                normalizer, raw.reshape(batch_size, *raw.shape[2:]), config.axis_name
-            )
         metrics = jax.tree.map(jnp.mean, metrics) | {
-            "explained_variance": ops.explained_variance(value, target),
-            "learning_rate": learning_rate(t),
+            "explained_variance": ops.explained_variance(batch.value, batch.target),
+            "learning_rate": learner.learning_rate(t, base_rate),
         }
-        state = State(
-            params=model_params,
-            opt_state=opt_state,
-            normalizer=normalizer,
-            vec_state=vec_state,
-            obs=obs,
-            key=key,
-        )
+        own = state.own
+        if is_adaptive:
+            log_prob = model.actor(model_params, batch.x).log_prob(batch.action)
+            kl = _mean(ops.approximate_kl(log_prob, batch.log_prob), config)
+            metrics |= {"kl": kl, "kl_coefficient": own.kl_coefficient}
+            own = Adaptive(base_rate, _adapt_penalty(own.kl_coefficient, kl, config))
+        state = replace(state, params=model_params, opt_state=opt_state, own=own)
         return state, metrics | episode_metrics(rollout.episode)
 
-    def policy(state):
-        def act(obs, carry, key):
-            return model.to_action(model.actor(state.params, see(state, obs)).mode()), carry
-
-        return Policy(init=lambda: (), act=act)
-
-    horizon = config.total_steps if config.anneal_learning_rate else None
-    return Algorithm(init, step, policy, batch_size, env, params, horizon)
+    return learner.finish(init, step)
 
 
 def loss(params: Any, model: Model, batch: Batch, config: Config) -> tuple[jax.Array, Metrics]:
     """Return PPO's loss on a minibatch, and its parts.
 
         mean(surrogate) + value_coefficient * mean(value loss) - entropy_coefficient * mean(entropy)
+
+    and, with `penalize_kl`, `kl_coefficient` times an estimate of the divergence from the rollout's policy.
 
     Args:
       params: of the model.
@@ -244,40 +172,41 @@ def loss(params: Any, model: Model, batch: Batch, config: Config) -> tuple[jax.A
     advantage = batch.advantage
     if config.normalize_advantages:
         advantage = ops.standardize(advantage, axis_name=config.axis_name)
-    policy_loss = jnp.mean(ops.clipped_surrogate(log_prob, batch.log_prob, advantage, config.clip_epsilon))
+    clip_epsilon = config.clip_epsilon if config.clip_ratio else jnp.inf
+    policy_loss = jnp.mean(ops.clipped_surrogate(log_prob, batch.log_prob, advantage, clip_epsilon))
     if config.clip_value:
         value_losses = ops.clipped_value_loss(value, batch.value, batch.target, config.clip_epsilon)
     else:
         value_losses = ops.value_loss(value, batch.target)
     value_loss, entropy = jnp.mean(value_losses), jnp.mean(distribution.entropy())
+    kl = jnp.mean(ops.approximate_kl(log_prob, batch.log_prob))
     total = policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
+    if config.penalize_kl:
+        total = total + config.kl_coefficient * kl
     return total, {
         "policy_loss": policy_loss,
         "value_loss": value_loss,
         "entropy": entropy,
-        "approximate_kl": jnp.mean(ops.approximate_kl(log_prob, batch.log_prob)),
+        "approximate_kl": kl,
         "clip_fraction": jnp.mean(ops.clip_fraction(log_prob, batch.log_prob, config.clip_epsilon)),
     }
 
 
-def make_model(obs_space: Space, action_space: Space, config: Config) -> Model:
-    """Return the actor and the critic for these spaces."""
-    head = distributions.for_space(action_space)
-    network = ActorCritic(
-        size=head.size,
-        hidden_sizes=config.hidden_sizes,
-        activation=config.activation,
-        channels=config.channels,
-        has_scale=head.has_scale,
-    )
+def _adapt_rate(rate: jax.Array, kl: jax.Array, config: Config) -> jax.Array:
+    """Return the learning rate after a minibatch with divergence `kl` from the rollout's policy."""
+    kl = _mean(kl, config)
+    low, high = RATE_BOUNDS
+    slower, faster = jnp.maximum(rate / RATE_FACTOR, low), jnp.minimum(rate * RATE_FACTOR, high)
+    rate = jnp.where(kl > 2.0 * config.target_kl, slower, rate)
+    return jnp.where((kl > 0.0) & (kl < 0.5 * config.target_kl), faster, rate)
 
-    def init(key):
-        return network.init(key, jnp.zeros(encoded_shape(obs_space, flatten=not config.channels)))
 
-    def actor(params, x):
-        return head.distribution(network.apply(params, x, method="actor"))
+def _adapt_penalty(coefficient: jax.Array, kl: jax.Array, config: Config) -> jax.Array:
+    """Return the weight of the penalty after an update with divergence `kl`; section 4 of the paper."""
+    more = jnp.where(kl > 1.5 * config.target_kl, 2.0 * coefficient, coefficient)
+    return jnp.where(kl < config.target_kl / 1.5, 0.5 * coefficient, more)
 
-    def critic(params, x) -> Any:
-        return network.apply(params, x, method="critic")
 
-    return Model(init, actor, critic, head.to_action)
+def _mean(x: jax.Array, config: Config) -> jax.Array:
+    mean = jnp.mean(x)
+    return mean if config.axis_name is None else jax.lax.pmean(mean, config.axis_name)

@@ -2,7 +2,7 @@
 
 from jaxrl.nets.cnn import CNN
 from jaxrl.nets.encoder import encode, encoded_shape
-from jaxrl.nets.heads import ActorCritic, Head
+from jaxrl.nets.heads import ActorCritic, Head, RecurrentActorCritic
 from jaxrl.nets.implicit_quantile import ImplicitQuantileNetwork
 from jaxrl.nets.initializers import orthogonal
 from jaxrl.nets.mlp import MLP, activation_function
@@ -20,6 +20,7 @@ __all__ = [
     "NoisyDense",
     "QNetwork",
     "Recurrent",
+    "RecurrentActorCritic",
     "RecurrentQNetwork",
     "activation_function",
     "encode",
