@@ -1,5 +1,6 @@
 """Returns, advantages and losses: arrays in, arrays out, each with its equation and paper."""
 
+from jaxrl.ops.conjugate_gradient import conjugate_gradient
 from jaxrl.ops.losses import (
     approximate_kl,
     categorical_entropy,
@@ -8,10 +9,11 @@ from jaxrl.ops.losses import (
     clipped_value_loss,
     explained_variance,
     gaussian_entropy,
+    policy_gradient_loss,
     standardize,
     value_loss,
 )
-from jaxrl.ops.returns import discounted_returns, gae, lambda_returns, n_step_returns
+from jaxrl.ops.returns import discounted_returns, gae, lambda_returns, n_step_returns, vtrace
 from jaxrl.ops.shuffle import permutation, shuffled_minibatches
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "clip_fraction",
     "clipped_surrogate",
     "clipped_value_loss",
+    "conjugate_gradient",
     "discounted_returns",
     "explained_variance",
     "gae",
@@ -27,7 +30,9 @@ __all__ = [
     "lambda_returns",
     "n_step_returns",
     "permutation",
+    "policy_gradient_loss",
     "shuffled_minibatches",
     "standardize",
     "value_loss",
+    "vtrace",
 ]

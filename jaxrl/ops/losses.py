@@ -12,6 +12,24 @@ from jax import lax
 Scalar = float | jax.Array
 
 
+def policy_gradient_loss(log_prob: jax.Array, advantage: jax.Array) -> jax.Array:
+    """Return the loss whose gradient is the policy gradient's negative, element-wise: `-log_prob * A`.
+
+    Args:
+      log_prob: `[...]` float, of the taken actions under the current policy.
+      advantage: `[...]` float, through which no gradient flows.
+
+    >>> policy_gradient_loss(jnp.array([-0.5]), jnp.array([2.0])).tolist()
+    [1.0]
+
+    Source: Williams (1992), "Simple statistical gradient-following algorithms for connectionist
+    reinforcement learning"; Sutton et al. (1999), theorem 1.
+    """
+    chex.assert_equal_shape([log_prob, advantage])
+    chex.assert_type([log_prob, advantage], float)
+    return -log_prob * lax.stop_gradient(advantage)
+
+
 def clipped_surrogate(
     log_prob: jax.Array, old_log_prob: jax.Array, advantage: jax.Array, clip_epsilon: Scalar
 ) -> jax.Array:

@@ -181,6 +181,66 @@ def gae(
     return advantage_t, advantage_t + value_tm1
 
 
+def vtrace(
+    reward_t: jax.Array,
+    value_tm1: jax.Array,
+    next_value_t: jax.Array,
+    terminated_t: jax.Array,
+    truncated_t: jax.Array,
+    log_ratio_t: jax.Array,
+    gamma: Scalar,
+    lambda_: Scalar = 1.0,
+    clip_rho: Scalar = 1.0,
+    clip_c: Scalar = 1.0,
+) -> tuple[jax.Array, jax.Array]:
+    """Return V-trace's advantages of the taken actions and its value targets, `([T], [T])`.
+
+        rho_t    = min(ratio_t, clip_rho),    c_t = lambda * min(ratio_t, clip_c)
+        delta_t  = rho_t * (r_t + gamma * (1 - terminated_t) * V(s'_t) - V(s_{t-1}))
+        e_t      = delta_t + gamma * c_t * (1 - (terminated_t | truncated_t)) * e_{t+1}
+        target_t = V(s_{t-1}) + e_t
+        A_t      = rho_t * (r_t + gamma * (1 - terminated_t) * (V(s'_t) + lambda * e_{t+1}) - V(s_{t-1}))
+
+    where `e_{t+1}` is 0 at a truncation and at the last entry. Of data of the policy itself they are
+    `lambda_returns`, and A_t is target_t less the value if lambda is 1.
+
+    Args:
+      reward_t: `[T]` float.
+      value_tm1: `[T]` float, the value of the observation acted on, under the policy that learns.
+      next_value_t: `[T]` float, the value of the true next observation.
+      terminated_t: `[T]` bool.
+      truncated_t: `[T]` bool.
+      log_ratio_t: `[T]` float, log of the action's probability under the policy that learns over that under
+        the one that acted.
+      gamma: `[]` float in [0, 1].
+      lambda_: `[]` float in [0, 1].
+      clip_rho: `[]` float, bound of the weights that decide which policy's values are learned.
+      clip_c: `[]` float, bound of the weights that decide how fast.
+
+    Returns:
+      advantage: `[T]` float.
+      target: `[T]` float.
+
+    >>> one, no = jnp.ones(2), jnp.zeros(2, bool)
+    >>> advantage, target = vtrace(one, 0 * one, one, no, no, jnp.log(jnp.array([0.5, 4.0])), 0.5)
+    >>> advantage.tolist(), target.tolist()
+    ([1.125, 1.5], [1.125, 1.5])
+
+    Source: Espeholt et al. (2018), https://arxiv.org/abs/1802.01561, equation 1 and section 4.2.
+    """
+    _check_stream(reward_t, next_value_t, terminated_t, truncated_t, value_tm1, log_ratio_t)
+    chex.assert_rank([gamma, lambda_, clip_rho, clip_c], 0)
+    ratio_t = jnp.exp(log_ratio_t)
+    rho_t, c_t = jnp.minimum(ratio_t, clip_rho), lambda_ * jnp.minimum(ratio_t, clip_c)
+    last_t = (terminated_t | truncated_t).at[-1].set(True)
+    bootstrap_t = jnp.where(terminated_t, 0.0, next_value_t)
+    delta_t = rho_t * (reward_t + gamma * bootstrap_t - value_tm1)
+    error_t = _discounted_sum(delta_t, jnp.where(last_t, 0.0, gamma * c_t))
+    next_error_t = jnp.where(last_t, 0.0, lambda_ * jnp.roll(error_t, -1))
+    advantage_t = rho_t * (reward_t + gamma * (bootstrap_t + next_error_t) - value_tm1)
+    return advantage_t, value_tm1 + error_t
+
+
 def _discounted_sum(x_t: jax.Array, decay_t: jax.Array) -> jax.Array:
     """Return `y_t = x_t + decay_t * y_{t+1}` with `y_T = 0`."""
 
