@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Obs, Params, State, Step, unknown
-from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, flat_size
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action, flat_size
 from envs.tabular import Outcomes
 
 _MODEL = ("num_states", "state_index", "state_at", "start_distribution", "outcomes")
@@ -475,6 +475,56 @@ class TimeAwareObservation(Wrapper):
         return jnp.append(obs.astype(jnp.float32), share.astype(jnp.float32))
 
 
+@dataclass(frozen=True)
+class ActionMaskObservation(Wrapper):
+    """Observe, beside what there is, which actions are allowed: a `Dict` with a further entry "action_mask".
+
+    Policy-gradient agents never take an action that this entry forbids. An observation that is no `Dict`
+    becomes its entry "obs".
+
+    Args:
+      env: an environment with an `action_mask` and `Discrete` or `MultiDiscrete` actions.
+
+    Raises:
+      ValueError: if it has not.
+
+    >>> import envs
+    >>> env = ActionMaskObservation(envs.make("Taxi-v1")[0])
+    >>> _, obs = env.reset(jax.random.key(0), env.default_params())
+    >>> sorted(obs), obs["action_mask"].shape
+    (['action_mask', 'obs'], (6,))
+    """
+
+    keeps_model: ClassVar[bool] = False
+
+    def __post_init__(self):
+        if not hasattr(self.env, "action_mask"):
+            raise ValueError(f"`env` must have an action mask, got {self.env.id!r} without one")
+        actions = self.env.action_space(self.env.default_params())
+        if not isinstance(actions, Discrete | MultiDiscrete):
+            raise ValueError(f"`env` must have Discrete or MultiDiscrete actions, got {actions}")
+
+    def observation_space(self, params: Params) -> Dict:
+        """Return the inner space with that of the mask, a bool a value of an action."""
+        inner = self.env.observation_space(params)
+        mask = Box(False, True, (flat_size(self.env.action_space(params)),), jnp.bool_)
+        return Dict({**(inner.spaces if isinstance(inner, Dict) else {"obs": inner}), "action_mask": mask})
+
+    def reset(self, key: jax.Array, params: Params) -> tuple[State, dict[str, Any]]:
+        """Return a first state and its observation."""
+        state, obs = self.env.reset(key, params)
+        return state, self._observe(obs, state, params)
+
+    def step(self, key: jax.Array, state: State, action: Any, params: Params) -> tuple[State, Step]:
+        """Return the next state and what happened."""
+        state, step = self.env.step(key, state, action, params)
+        return state, step.replace(obs=self._observe(step.obs, state, params))
+
+    def _observe(self, obs: Obs, state: State, params: Params) -> dict[str, Any]:
+        mask = self.env.action_mask(state, params)
+        return {**(obs if isinstance(obs, dict) else {"obs": obs}), "action_mask": mask}
+
+
 # Actions -------------------------------------------------------------------------------------------------
 
 
@@ -518,9 +568,8 @@ class StickyActions(Wrapper):
         """Return the next state and what happened."""
         key, key_stick = jax.random.split(key)
         sticks = jax.random.uniform(key_stick) < params.values["probability"]
-        done = jax.tree.map(
-            lambda last, new: jnp.where(sticks, last, jnp.asarray(new, last.dtype)), state.kept, action
-        )
+        action = as_action(self.env.action_space(params.env), action)
+        done = jax.tree.map(partial(_choose, sticks), state.kept, action)
         inner, step = self.env.step(key, state.env, done, params.env)
         return WrappedState(inner, done), step
 
