@@ -36,7 +36,7 @@ def row(entry: Entry, result: Result, training_episodes: int) -> Row:
     if entry.wanted is not None:
         met = reached is not None and reached["estimate"] >= entry.wanted
     return {
-        "algorithm": spec.algorithm,
+        "algorithm": entry.label or spec.algorithm,
         "env": spec.env,
         "id": entry.spec.hash(),
         "config": entry.spec.to_dict()["config"],

@@ -14,7 +14,7 @@ from experiments.spec import RunSpec, SpecError
 FOLDER = Path(__file__).parent
 FIGURES = ("training", "evaluation")
 _FIELDS = ("title", "reference", "training_episodes", "notes", "shared", "runs")
-_OWN = ("envs", "figure", "wanted")
+_OWN = ("envs", "figure", "wanted", "label")
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Entry:
       figure: the figure that is wanted, "training" or "evaluation".
       wanted: the least that it should be; None if nothing is asked for.
       published: `(mean, standard deviation)` of the reference; None if it has none.
+      label: what the algorithm is called.
     """
 
     spec: RunSpec
     figure: str = FIGURES[0]
     wanted: float | None = None
     published: tuple[float, float] | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def _entries(
             figure=figure,
             wanted=float(wanted[spec.env]) if spec.env in wanted else None,
             published=reference.score(spec.env, spec.algorithm) if reference else None,
+            label=run.get("label") or spec.algorithm,
         )
         for spec in specs
     )

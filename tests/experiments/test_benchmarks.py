@@ -31,6 +31,7 @@ env_params = { max_steps = 20 }
 
 [[runs]]
 algorithm = "ppo"
+label = "small ppo"
 envs = ["CartPole-v1"]
 wanted = { CartPole-v1 = 1.0 }
 config = { num_envs = 2, num_steps = 8, num_epochs = 1, num_minibatches = 2, hidden_sizes = [4] }
@@ -132,6 +133,7 @@ def small(tmp_path_factory):
 def test_one_command_computes_a_table_and_does_nothing_twice(small, capsys, monkeypatch):
     folder, rows = small
     (row,) = rows
+    assert row["algorithm"] == "small ppo"
     run = results.load(next((folder / "runs").glob("*/*")))
     assert row["run"] == run.path.name
     np.testing.assert_allclose(row["evaluation"]["scores"], run.final_returns[0], atol=1e-4)
@@ -145,7 +147,7 @@ def test_one_command_computes_a_table_and_does_nothing_twice(small, capsys, monk
     assert run.path.joinpath("metrics.npz").stat().st_mtime_ns == before
     printed = capsys.readouterr().out
     assert printed.strip() == (folder / "small.md").read_text().strip()
-    assert "| CartPole-v1 | ppo       |" in printed and "490.04 ± 6.12" in printed and "| yes |" in printed
+    assert "| CartPole-v1 | small ppo |" in printed and "490.04 ± 6.12" in printed and "| yes |" in printed
     assert "num_envs 2, num_steps 8, num_epochs 1, num_minibatches 2, hidden_sizes 4" in printed
     stored = json.loads((folder / "small.json").read_text())
     stored["rows"][0]["met"] = False
