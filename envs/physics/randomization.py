@@ -367,10 +367,10 @@ def probe(
     >>> effects["mass"] > 0.1
     True
     """
-    params = params or env.default_params()
+    ranges: WrappedParams = env.default_params() if params is None else params
     key = jax.random.key(0) if key is None else key
-    env.check(params)
-    effects = np.asarray(_effects(env, num_steps, params, key))
+    env.check(ranges)
+    effects = np.asarray(_effects(env, num_steps, ranges, key))
     labels = [variation.label for variation in env.variations]
     # What is not finite is an effect, too: the robot fell apart.
     effects = np.where(np.isfinite(effects), effects, np.inf)
@@ -405,7 +405,7 @@ def _effects(env: Randomized, num_steps: int, params: WrappedParams, key: jax.Ar
 
     nominal = env.nominal(params)
     ends = jnp.stack([params.values["low"], params.values["high"]])
-    changed = jnp.where(jnp.eye(size, dtype=bool), ends[:, None, :], nominal)
+    changed = jnp.where(jnp.eye(size, dtype=bool)[None], ends[:, None, :], nominal[None, None])
     rows = jnp.concatenate([nominal[None], changed.reshape(2 * size, size)])
     first, later = jax.vmap(observed)(rows)
 
@@ -413,7 +413,7 @@ def _effects(env: Randomized, num_steps: int, params: WrappedParams, key: jax.Ar
         return jnp.sqrt(jnp.mean(jnp.square(x), axis=(-2, -1)))
 
     moved = rms(later[0] - first[0][None])
-    return jnp.max(rms(later[1:] - later[0]).reshape(2, size), axis=0) / (moved + 1e-9)
+    return jnp.max(rms(later[1:] - later[:1]).reshape(2, size), axis=0) / (moved + 1e-9)
 
 
 def _flat(obs: Obs) -> jax.Array:

@@ -1,0 +1,268 @@
+"""System identification: which robot made these trajectories? By populations and by gradients.
+
+Both search the ranges of an `envs.physics.Randomized` world for the values whose replay of the recorded
+actions comes closest to the recorded observations. Neither has a Python loop, so both vmap over robots.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from envs.core import Environment, Params
+from envs.physics.randomization import Randomized
+from envs.wrappers import WrappedParams
+
+# `(start, params) -> state`: the first state of a trajectory in a robot of these params.
+Begin = Callable[[Any, Params], Any]
+
+
+@struct.dataclass
+class Trajectories:
+    """What was done to a robot and what it showed; N trajectories of T steps.
+
+    Attributes:
+      start: `[N, ...]` what each began from; by default the keys of its reset.
+      action: `[N, T, ...]`.
+      obs: `[N, T, O]` float32, after each action.
+    """
+
+    start: Any
+    action: Any
+    obs: jax.Array
+
+
+@struct.dataclass
+class Fit:
+    """What was identified.
+
+    Attributes:
+      values: `[D]` one a variation, the best found.
+      error: `[]` its prediction error.
+      spread: `[D]` how well it is known: the deviation from the best of all starts that predict as well
+        (error up to 1e-6 or twice the least), which is large where the data cannot tell robots apart; for
+        the cross-entropy method that of the last elites, which only says how far it has converged.
+      history: `[iterations]` the least error up to each iteration.
+    """
+
+    values: jax.Array
+    error: jax.Array
+    spread: jax.Array
+    history: jax.Array
+
+
+def record(
+    env: Environment, params: Params, key: jax.Array, num: int, length: int, hold: int = 1
+) -> Trajectories:
+    """Return trajectories of random actions, from a robot that is not known to the one who identifies.
+
+    Args:
+      env: the plain environment, with observations of one axis.
+      params: the robot's.
+      key: one key.
+      num: N.
+      length: T.
+      hold: steps for which each action is held, so that heavy joints move.
+
+    Raises:
+      ValueError: if a number is not positive.
+    """
+    for name, value in (("num", num), ("length", length), ("hold", hold)):
+        if value < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {value}")
+    key_start, key_actions = jax.random.split(key)
+    start = jax.random.split(key_start, num)
+    keys = jax.random.split(key_actions, (num, -(-length // hold)))
+    action = jax.vmap(jax.vmap(env.action_space(params).sample))(keys)
+    action = jax.tree.map(lambda x: jnp.repeat(x, hold, axis=1)[:, :length], action)
+    replayed = jax.vmap(lambda start, action: _replay(env, params, start, action, _begin_by_key(env)))
+    return Trajectories(start, action, replayed(start, action))
+
+
+def residuals(
+    env: Randomized, params: WrappedParams, values: jax.Array, data: Trajectories, begin: Begin | None = None
+) -> jax.Array:
+    """Return (predicted obs - recorded obs) / scale, `[N, T, O]`, for the robot of `values` `[D]`.
+
+    The whole trajectory is predicted from its start, open loop. The scale of an observation is its standard
+    deviation over the data, at least a thousandth of the largest.
+    """
+    begin = _begin_by_key(env.env) if begin is None else begin
+    robot = env.bind(params.env, values)
+    replayed = jax.vmap(lambda start, action: _replay(env.env, robot, start, action, begin))
+    deviation = jnp.std(data.obs, axis=(0, 1))
+    scale = jnp.maximum(deviation, 1e-3 * jnp.max(deviation) + 1e-9)
+    return (replayed(data.start, data.action) - data.obs) / jnp.broadcast_to(scale, data.obs.shape)
+
+
+def prediction_error(
+    env: Randomized, params: WrappedParams, values: jax.Array, data: Trajectories, begin: Begin | None = None
+) -> jax.Array:
+    """Return the mean squared residual `[]`; infinity where the prediction is not finite."""
+    error = jnp.mean(jnp.square(residuals(env, params, values, data, begin)))
+    return jnp.where(jnp.isfinite(error), error, jnp.inf)
+
+
+def cross_entropy(
+    env: Randomized,
+    params: WrappedParams,
+    data: Trajectories,
+    key: jax.Array,
+    *,
+    iterations: int = 20,
+    population: int = 64,
+    elites: int = 8,
+    begin: Begin | None = None,
+) -> Fit:
+    """Return the robot found by the cross-entropy method within the ranges of `params`.
+
+        z ~ N(mean, deviation),  clipped to the ranges;  mean, deviation <- those of the best `elites`
+
+    Needs no gradient, so contacts and steps do not matter.
+
+    Args:
+      env: which quantities are unknown.
+      params: with the ranges to search.
+      data: recorded trajectories.
+      key: one key.
+      iterations: how often the population is drawn.
+      population: candidates of an iteration, replayed side by side.
+      elites: how many of them are kept.
+      begin: see `Begin`.
+
+    Raises:
+      ValueError: if `elites` is not from 2 to `population`.
+
+    Source: Rubinstein (1999), The cross-entropy method for combinatorial and continuous optimization.
+    """
+    if not 2 <= elites <= population:
+        raise ValueError(f"`elites` must be from 2 to population = {population}, got {elites}")
+    size = len(env.variations)
+
+    def errors(units):
+        return jax.vmap(lambda unit: prediction_error(env, params, env.from_unit(unit, params), data, begin))(
+            units
+        )
+
+    def iteration(carry, key):
+        mean, deviation, best, least = carry
+        noise = jax.random.normal(key, (population, size))
+        units = jnp.clip(mean[None] + deviation[None] * noise, 0.0, 1.0)
+        error = errors(units)
+        order = jnp.argsort(error)[:elites]
+        chosen = units[order]
+        better = error[order[0]] < least
+        best = jnp.where(better, chosen[0], best)
+        least = jnp.minimum(error[order[0]], least)
+        # An elite that has met in one point would never leave it again.
+        deviation = jnp.maximum(jnp.std(chosen, axis=0), 1e-5)
+        return (jnp.mean(chosen, axis=0), deviation, best, least), least
+
+    middle = jnp.full(size, 0.5)
+    start = (middle, jnp.full(size, 0.5), middle, jnp.float32(jnp.inf))
+    (mean, deviation, best, least), history = jax.lax.scan(
+        iteration, start, jax.random.split(key, iterations)
+    )
+    values = env.from_unit(best, params)
+    upper, lower = (env.from_unit(jnp.clip(mean + s * deviation, 0, 1), params) for s in (1, -1))
+    return Fit(values, least, 0.5 * (upper - lower), history)
+
+
+def gauss_newton(
+    env: Randomized,
+    params: WrappedParams,
+    data: Trajectories,
+    key: jax.Array,
+    *,
+    iterations: int = 20,
+    starts: int = 8,
+    begin: Begin | None = None,
+) -> Fit:
+    """Return the robot found by gradients through the simulator, from several starts at once.
+
+        (J^T J + lambda diag(J^T J)) step = -J^T r,    r the residuals, J their Jacobian
+
+    A step that makes the error less is taken and lambda falls; else it is not, and lambda grows. Derivatives
+    are taken forwards, which costs one replay a quantity, stores nothing on the way, and passes through the
+    loops of a contact solver, which cannot be run backwards.
+
+    Args:
+      env: which quantities are unknown.
+      params: with the ranges to search.
+      data: recorded trajectories.
+      key: of the starts, uniform within the ranges.
+      iterations: of each start.
+      starts: how many, side by side.
+      begin: see `Begin`.
+
+    Raises:
+      ValueError: if `starts` is not positive.
+
+    Source: Marquardt (1963), An algorithm for least-squares estimation of nonlinear parameters.
+    """
+    if starts < 1:
+        raise ValueError(f"`starts` must be at least 1, got {starts}")
+    size = len(env.variations)
+
+    def residual(unit):
+        return residuals(env, params, env.from_unit(unit, params), data, begin).ravel()
+
+    def error_of(r):
+        error = jnp.mean(jnp.square(r))
+        return jnp.where(jnp.isfinite(error), error, jnp.inf)
+
+    def iteration(carry, _):
+        unit, damping, least = carry
+        r, jacobian = residual(unit), jax.jacfwd(residual)(unit)
+        normal, gradient = jacobian.T @ jacobian, jacobian.T @ r
+        damped = normal + jnp.diag(damping * jnp.diag(normal) + 1e-12)
+        move = _solve(damped, -gradient)
+        move = jnp.where(jnp.isfinite(move), move, 0.0)
+        candidate = jnp.clip(unit + move, 0.0, 1.0)
+        error = error_of(residual(candidate))
+        better = error < least
+        unit = jnp.where(better, candidate, unit)
+        damping = jnp.clip(jnp.where(better, damping / 5, damping * 5), 1e-9, 1e9)
+        least = jnp.minimum(error, least)
+        return (unit, damping, least), least
+
+    def descend(unit):
+        start = (unit, jnp.float32(1e-2), error_of(residual(unit)))
+        (unit, _, least), history = jax.lax.scan(iteration, start, None, iterations)
+        return unit, least, history
+
+    units, errors, histories = jax.vmap(descend)(jax.random.uniform(key, (starts, size)))
+    best = jnp.argmin(errors)
+    values = jax.vmap(lambda unit: env.from_unit(unit, params))(units)
+    as_good = errors <= 2.0 * errors[best] + 1e-6
+    away = jnp.where(as_good[:, None], jnp.square(values - values[best][None]), 0.0)
+    spread = jnp.sqrt(jnp.sum(away, axis=0) / jnp.sum(as_good))
+    return Fit(values[best], errors[best], spread, jnp.min(histories, axis=0))
+
+
+def _solve(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """Return the solution of a small positive definite system, by elimination without LAPACK."""
+    size = len(vector)
+    rows = jnp.concatenate([matrix, vector[:, None]], axis=1)
+    for i in range(size):
+        pivot = rows[i] / rows[i, i]
+        rows = (rows - rows[:, i][:, None] * pivot[None]).at[i].set(pivot)
+    return rows[:, -1]
+
+
+def _begin_by_key(env: Environment) -> Begin:
+    return lambda key, params: env.reset(key, params)[0]
+
+
+def _replay(env: Environment, params: Params, start: Any, action: Any, begin: Begin) -> jax.Array:
+    # Keys of the steps are the same in every replay, so that a random world is replayed with its own luck.
+    length = jax.tree.leaves(action)[0].shape[0]
+    keys = jax.random.split(jax.random.key(0), length)
+
+    def step(state, at):
+        state, out = env.step(at[0], state, at[1], params)
+        return state, out.obs
+
+    return jax.lax.scan(step, begin(start, params), (keys, action))[1]

@@ -1,0 +1,132 @@
+"""How a policy does in worlds it was not trained in: grids of robots, the worst of them, other engines."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from envs.core import Environment, Params, time_limit
+from jaxrl.algorithm import Policy
+from jaxrl.config import check_unit_interval
+from jaxrl.train import Episodes, evaluate
+
+
+def evaluate_grid(
+    policy: Policy,
+    env: Environment,
+    params: Params,
+    key: jax.Array,
+    num_episodes: int,
+    max_steps: int | None = None,
+) -> Episodes:
+    """Return the episodes of one policy in each of G worlds, all in one program.
+
+    Every world gets the same keys, so that what differs between them is the world.
+
+    Args:
+      policy: as `algorithm.policy(state)` returns it; the caller vmaps over seeds.
+      env: the environment.
+      params: of G worlds, every leaf `[G, ...]`, as `envs.physics.Randomized.grid` makes.
+      key: one key.
+      num_episodes: of each world.
+      max_steps: the horizon; the environment's own time limit by default.
+
+    Returns:
+      Episodes with leaves `[G, num_episodes]`.
+
+    Raises:
+      ValueError: if the leaves of `params` have no common leading axis.
+
+    >>> import envs
+    >>> from envs.physics import Randomized, Variation
+    >>> env = Randomized(envs.make("CartPole-v1")[0], (Variation("gear", 0.5, 2.0),))
+    >>> right = Policy(init=lambda: (), act=lambda obs, carry, key: (jnp.int32(1), carry))
+    >>> worlds = env.grid(env.default_params(), {"gear": [0.5, 1.0, 2.0]})
+    >>> evaluate_grid(right, env, worlds, jax.random.key(0), 4).length.mean(axis=-1).tolist()
+    [13.5, 9.25, 6.25]
+    """
+    sizes = {jnp.shape(x)[:1] for x in jax.tree.leaves(params)}
+    if len(sizes) != 1 or () in sizes:
+        raise ValueError(f"`params` must have leaves [G, ...] of one G, got leading axes {sorted(sizes)}")
+    if max_steps is None:
+        max_steps = time_limit(env, jax.tree.map(lambda x: x[0], params))
+
+    def one(params: Params) -> Episodes:
+        return evaluate(policy, env, params, key, num_episodes, max_steps)
+
+    return jax.vmap(one)(params)
+
+
+def worst_case(returns: jax.Array) -> jax.Array:
+    """Return the mean return in the world where it is lowest: min_g mean_e returns[g, e].
+
+    Args:
+      returns: `[..., G, E]`, as `evaluate_grid` returns them.
+
+    >>> worst_case(jnp.array([[1.0, 3.0], [0.0, 10.0]])).tolist()
+    2.0
+    """
+    return jnp.min(jnp.mean(returns, axis=-1), axis=-1)
+
+
+def cvar(returns: jax.Array, fraction: float = 0.1) -> jax.Array:
+    """Return the mean of the worst `fraction` of the worlds, at least one: the conditional value at risk.
+
+    Args:
+      returns: `[..., G, E]`, as `evaluate_grid` returns them.
+      fraction: in (0, 1]; a static number.
+
+    Raises:
+      ValueError: if `fraction` is not in (0, 1].
+
+    >>> cvar(jnp.arange(10.0)[:, None], 0.2).tolist()
+    0.5
+
+    Source: Rajeswaran et al. (2017), https://arxiv.org/abs/1610.01283.
+    """
+    check_unit_interval(fraction=fraction)
+    if fraction == 0:
+        raise ValueError("`fraction` must be greater than 0, got 0")
+    worlds = jnp.sort(jnp.mean(returns, axis=-1), axis=-1)
+    count = max(1, int(fraction * worlds.shape[-1] + 1e-6))
+    return jnp.mean(worlds[..., :count], axis=-1)
+
+
+def transfer_matrix(
+    policy: Callable[[Any], Policy],
+    learners: Any,
+    worlds: Sequence[tuple[Environment, Params]],
+    key: jax.Array,
+    num_episodes: int,
+) -> jax.Array:
+    """Return what each learner's policy earns in each world: the gap between simulators, in returns.
+
+    Row i, column j: the policy that was trained in world i, say, in world j. Worlds may be different
+    environments (engines) of equal observation and action spaces; there is one evaluation a world.
+
+    Args:
+      policy: `learner -> Policy`, for instance `algorithm.policy`.
+      learners: what it takes, every leaf `[P, ...]`: states from several engines can be stacked without
+        their environments, `state.replace(vec_state=None, obs=None)` for PPO.
+      worlds: W pairs of an environment and its parameters.
+      key: one key, the same for all pairs.
+      num_episodes: of each pair.
+
+    Returns:
+      Returns `[P, W, num_episodes]` float32.
+
+    Raises:
+      ValueError: if the spaces of the worlds differ.
+    """
+    shapes = {(env.observation_space(p).shape, env.action_space(p).shape) for env, p in worlds}
+    if len(shapes) != 1:
+        raise ValueError(f"`worlds` must have equal observation and action spaces, got shapes {shapes}")
+
+    def column(env: Environment, params: Params) -> jax.Array:
+        def one(learner: Any) -> jax.Array:
+            return evaluate(policy(learner), env, params, key, num_episodes).return_
+
+        return jax.vmap(one)(learners)
+
+    return jnp.stack([column(env, params) for env, params in worlds], axis=1)

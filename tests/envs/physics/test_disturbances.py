@@ -1,0 +1,101 @@
+"""Late actions and pushes, against loops written out."""
+
+from collections import deque
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+from envs.physics import DelayedAction, Pushed
+from envs.testing import check_env
+from envs.wrappers import FrameStack
+
+PENDULUM, PARAMS = envs.make("Pendulum-v1")
+CARTPOLE, _ = envs.make("CartPole-v1")
+
+
+def play(env, params, actions):
+    state, _ = env.reset(jax.random.key(0), params)
+
+    def step(state, action):
+        state, out = env.step(jax.random.key(1), state, action, params)
+        return state, out.obs
+
+    return np.asarray(jax.lax.scan(step, state, actions)[1])
+
+
+@pytest.mark.parametrize(("latency", "whole", "share"), [(0.0, 0, 0.0), (2.0, 2, 0.0), (1.25, 1, 0.25)])
+def test_an_action_is_done_so_many_steps_after_it_was_chosen(latency, whole, share):
+    actions = jnp.array([2.0, -2.0, 1.0, 0.5, -1.5, 2.0])[:, None]
+    env = DelayedAction(PENDULUM, latency=latency, max_latency=3)
+    queue, done = deque([jnp.zeros(1)] * 5, maxlen=5), []
+    for action in actions:
+        queue.appendleft(action)
+        done.append((1 - share) * queue[whole] + share * queue[whole + 1])
+    expected = play(PENDULUM, PARAMS, jnp.stack(done))
+    np.testing.assert_allclose(play(env, env.default_params(), actions), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("latency", "whole"), [(0.4, 0), (0.6, 1), (2.0, 2)])
+def test_a_discrete_action_is_the_nearest_one(latency, whole):
+    actions = jnp.array([1, 0, 1, 1, 0, 0], jnp.int32)
+    env = DelayedAction(CARTPOLE, latency=latency)
+    done = jnp.concatenate([jnp.zeros(whole, jnp.int32), actions[: len(actions) - whole]])
+    expected = play(CARTPOLE, CARTPOLE.default_params(), done)
+    np.testing.assert_allclose(play(env, env.default_params(), actions), expected, atol=1e-6)
+
+
+def test_a_latency_beyond_what_is_kept_is_the_most_that_is():
+    env, actions = DelayedAction(PENDULUM, max_latency=2), jnp.ones((5, 1))
+    params = env.default_params()
+    late, most = (params.replace(values={"latency": jnp.float32(x)}) for x in (7.0, 2.0))
+    np.testing.assert_array_equal(play(env, late, actions), play(env, most, actions))
+
+
+def test_a_push_of_zero_leaves_the_world_alone():
+    actions = jnp.ones((10, 1))
+    env = Pushed(PENDULUM, push=0.0, probability=1.0)
+    np.testing.assert_array_equal(play(env, env.default_params(), actions), play(PENDULUM, PARAMS, actions))
+
+
+def test_pushes_have_the_size_and_the_frequency_that_they_are_said_to_have():
+    env = Pushed(FrameStack(PENDULUM, count=2), push=0.5, probability=0.25)
+    params = env.default_params()
+    state, _ = env.reset(jax.random.key(0), params)
+    calm = state.env.velocity
+
+    def velocity(key):
+        return env.step(key, state, jnp.zeros(1), params)[0].env.velocity
+
+    after = jax.vmap(velocity)(jax.random.split(jax.random.key(1), 8000))
+    kicks = np.asarray(
+        after - env.env.step(jax.random.key(0), state, jnp.zeros(1), params.env)[0].env.velocity
+    )
+    assert np.isfinite(calm)
+    moved = np.abs(kicks) > 1e-6
+    assert moved.mean() == pytest.approx(0.25, abs=0.02)
+    assert kicks[moved].std() == pytest.approx(0.5, rel=0.05)
+    assert kicks[moved].mean() == pytest.approx(0.0, abs=0.05)
+
+
+@pytest.mark.parametrize("env", [DelayedAction(CARTPOLE, latency=1.0), Pushed(PENDULUM, push=0.1)])
+def test_they_are_environments_like_any_other(env):
+    check_env(env, num_envs=4, num_steps=64)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DelayedAction(PENDULUM, max_latency=0), "`max_latency` must be at least 1"),
+        (lambda: DelayedAction(PENDULUM, latency=5.0), "`latency` must be from 0 to max_latency = 4"),
+        (lambda: DelayedAction(PENDULUM, latency=float("nan")), "`latency` must be from 0"),
+        (lambda: Pushed(PENDULUM, push=-1.0), "`push` must be at least 0"),
+        (lambda: Pushed(PENDULUM, probability=1.5), r"`probability` must lie in \[0, 1\]"),
+        (lambda: Pushed(envs.make("Catch-bsuite-v1")[0]), "`where` must name the velocities"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

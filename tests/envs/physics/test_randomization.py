@@ -1,0 +1,295 @@
+"""Domain randomization: what varies, between which bounds, for how long, and that it matters."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+
+import envs
+from envs import VecEnv
+from envs.core import Step
+from envs.physics import DelayedAction, Expandable, Randomized, Variation, fields, probe
+from envs.spaces import Box
+from envs.testing import check_env
+from envs.wrappers import NoisyObservation
+
+PENDULUM, PARAMS = envs.make("Pendulum-v1")
+MASS, LENGTH = Variation("mass", 0.5, 2.0, log=True), Variation("length", 0.8, 1.2)
+ENV = Randomized(PENDULUM, (MASS, LENGTH))
+
+
+@struct.dataclass
+class ArmParams:
+    """Three links with their inertias, and a number that the dynamics never read."""
+
+    link_mass: jax.Array
+    inertia: jax.Array
+    unread: jax.Array
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A world whose params are arrays, as a simulator's are."""
+
+    id: str = "Arm-v0"
+
+    def default_params(self):
+        mass = jnp.array([1.0, 0.0, 4.0])
+        return ArmParams(mass, mass[:, None, None] * jnp.eye(2)[None], jnp.float32(3.0))
+
+    def reset(self, key, params):
+        return jnp.zeros(3), jnp.zeros(3)
+
+    def step(self, key, state, action, params):
+        state = state + params.link_mass * (1 + params.inertia.sum()) * action[0]
+        return state, Step(state, jnp.float32(0), jnp.bool_(False), jnp.bool_(False))
+
+    def observation_space(self, params):
+        return Box(-np.inf, np.inf, (3,))
+
+    def action_space(self, params):
+        return Box(-1.0, 1.0, (1,))
+
+
+ARM = Arm()
+
+
+def steps(env, params, key, actions):
+    """Return the observations of an episode `[T + 1, O]`."""
+    state, obs = env.reset(key, params)
+    seen = [obs]
+    for action in actions:
+        state, out = env.step(key, state, action, params)
+        seen.append(out.obs)
+    return np.stack(seen)
+
+
+def test_a_robot_is_the_world_with_its_numbers_changed():
+    params = ENV.with_ranges(ENV.default_params(), {"mass": 1.7, "length": 0.9})
+    state, obs = ENV.reset(jax.random.key(3), params)
+    changed = PARAMS.replace(mass=jnp.float32(1.7), length=jnp.float32(0.9))
+    plain = state.env
+    np.testing.assert_allclose(obs, PENDULUM._observe(plain))
+    for i in range(5):
+        action = jnp.array([1.5 - i])
+        state, out = ENV.step(jax.random.key(i), state, action, params)
+        plain, expected = PENDULUM.step(jax.random.key(i), plain, action, changed)
+        np.testing.assert_allclose(out.obs, expected.obs, rtol=1e-6)
+        np.testing.assert_allclose(out.reward, expected.reward, rtol=1e-6)
+    assert float(ENV.robot(state, params).mass) == pytest.approx(1.7)
+
+
+@pytest.mark.parametrize("wrapped", [ENV, Expandable(PENDULUM, (MASS,), limits=((0.2, 3.0),))])
+def test_it_is_an_environment_like_any_other(wrapped):
+    checked = check_env(wrapped, num_envs=4, num_steps=220)
+    assert {"time limit", "vmap", "compile", "frame", "params used"} <= set(checked)
+
+
+def test_draws_fill_the_ranges_as_said():
+    params = ENV.default_params()
+    keys = jax.random.split(jax.random.key(0), 4000)
+    values = np.asarray(jax.vmap(lambda key: ENV.draw(key, params).values)(keys))
+    mass, length = values.T
+    assert 0.5 <= mass.min() < 0.51 and 1.96 < mass.max() <= 2.0 + 1e-6
+    assert 0.8 <= length.min() < 0.81 and 1.19 < length.max() <= 1.2 + 1e-6
+    # Half of the logarithms lie below 1, half of the lengths below the middle; the two are independent.
+    assert np.mean(mass < 1.0) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(length < 1.0) == pytest.approx(0.5, abs=0.03)
+    assert np.corrcoef(mass, length)[0, 1] == pytest.approx(0.0, abs=0.05)
+    points = np.asarray(jax.vmap(lambda u: ENV.from_unit(u, params))(jnp.array([[0.0, 0.0], [1.0, 1.0]])))
+    np.testing.assert_allclose(points, [[0.5, 0.8], [2.0, 1.2]], rtol=1e-6)
+
+
+def test_a_robot_lives_for_one_episode():
+    params = ENV.default_params()
+    params = params.replace(env=params.env.replace(max_steps=jnp.int32(20)))
+    vec = VecEnv(ENV, 8)
+    vec_state, _ = vec.reset(jax.random.key(0), params)
+
+    def step(vec_state, key):
+        action = jnp.zeros((8, 1))
+        vec_state, out = vec.step(key, vec_state, action, params)
+        return vec_state, (vec_state.state.kept.values[:, 0], out.truncated)
+
+    _, (mass, ended) = jax.lax.scan(step, vec_state, jax.random.split(jax.random.key(1), 60))
+    mass, ended = np.asarray(mass), np.asarray(ended)
+    changes = mass[1:] != mass[:-1]
+    np.testing.assert_array_equal(changes, ended[1:])
+    assert ended.sum() == 24 and len(np.unique(mass)) == 32
+
+
+def test_ranges_are_traced_and_differ_within_one_program():
+    traces = []
+
+    @jax.jit
+    @jax.vmap
+    def draw(params, key):
+        traces.append(None)
+        return ENV.reset(key, params)[0].kept.values[0]
+
+    params = ENV.default_params()
+    rows = [ENV.with_ranges(params, {"mass": ends}) for ends in ((0.1, 0.2), (5.0, 6.0))]
+    keys = jax.random.split(jax.random.key(0), 2)
+    light, heavy = draw(jax.tree.map(lambda *xs: jnp.stack(xs), *rows), keys)
+    assert 0.1 <= light <= 0.2 and 5.0 <= heavy <= 6.0
+    rows = [ENV.with_ranges(params, {"mass": ends}) for ends in ((0.3, 0.4), (7.0, 8.0))]
+    light, heavy = draw(jax.tree.map(lambda *xs: jnp.stack(xs), *rows), keys)
+    assert 0.3 <= light <= 0.4 and 7.0 <= heavy <= 8.0
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize(
+    ("variation", "value", "mass", "inertia"),
+    [
+        (Variation("link_mass", 0.5, 2), 2.0, [2.0, 0.0, 8.0], [1.0, 0.0, 4.0]),
+        (Variation("link_mass", 0.5, 2, select=(2,)), 2.0, [1.0, 0.0, 8.0], [1.0, 0.0, 4.0]),
+        (Variation("both", 0.5, 2), 2.0, [2.0, 0.0, 8.0], [2.0, 0.0, 8.0]),
+        (Variation("both", 0.5, 2, select=(0,)), 2.0, [2.0, 0.0, 4.0], [2.0, 0.0, 4.0]),
+        (Variation("both", -0.5, 2, how="add", select=(2,)), 2.0, [1.0, 0.0, 6.0], [1.0, 0.0, 6.0]),
+        (Variation("both", 1, 3, how="set", select=(0,)), 3.0, [3.0, 0.0, 4.0], [3.0, 0.0, 4.0]),
+    ],
+)
+def test_what_belongs_together_changes_in_proportion(monkeypatch, variation, value, mass, inertia):
+    monkeypatch.setitem(fields.QUANTITIES, "Arm", {"both": ("link_mass", "inertia")})
+    env = Randomized(ARM, (variation,))
+    robot = env.bind(ARM.default_params(), jnp.array([value]))
+    np.testing.assert_allclose(robot.link_mass, mass)
+    np.testing.assert_allclose(robot.inertia, np.array(inertia)[:, None, None] * np.eye(2))
+    # The nominal value changes nothing.
+    nominal = env.bind(ARM.default_params(), env.nominal(env.default_params()))
+    if variation.how != "set" or variation.select == (0,):
+        np.testing.assert_allclose(nominal.link_mass, ARM.default_params().link_mass)
+
+
+def test_the_numbers_of_wrappers_vary_too_however_deep():
+    inner = DelayedAction(NoisyObservation(PENDULUM, noise=0.0), max_latency=3)
+    env = Randomized(
+        inner,
+        (
+            Variation("latency", 0, 3, how="set"),
+            Variation("sensor_noise", 0, 0.1, how="set"),
+            Variation("gear", 0.5, 1.5),
+        ),
+    )
+    robot = env.bind(inner.default_params(), jnp.array([2.0, 0.05, 0.5]))
+    assert float(robot.values["latency"]) == 2.0
+    assert float(robot.env.values["noise"]) == pytest.approx(0.05)
+    assert float(robot.env.env.torque_limit) == 1.0
+    effects = probe(env, num_steps=64)
+    assert min(effects.values()) > 1e-3
+
+
+def test_a_grid_is_the_product_with_the_last_quantity_fastest():
+    params = ENV.default_params()
+    grid = ENV.grid(params, {"length": [0.8, 1.2], "mass": [0.5, 1.0, 2.0]})
+    np.testing.assert_allclose(grid.values["low"], grid.values["high"])
+    expected = [[m, x] for x in (0.8, 1.2) for m in (0.5, 1.0, 2.0)]
+    np.testing.assert_allclose(grid.values["low"], expected, rtol=1e-6)
+    assert {x.shape[0] for x in jax.tree.leaves(grid)} == {6}
+    alone = ENV.grid(params, {"mass": [0.5]})
+    np.testing.assert_allclose(alone.values["low"], [[0.5, 1.0]])
+
+
+def test_pictures_show_the_robot_and_not_the_nominal_one():
+    params = ENV.with_ranges(ENV.default_params(), {"mass": 1.0, "length": 1.2})
+    state, _ = ENV.reset(jax.random.key(0), params)
+    long = PARAMS.replace(length=PARAMS.length * 1.2)
+    np.testing.assert_array_equal(ENV.frame(state, params), PENDULUM.frame(state.env, long))
+
+
+def test_probe_refuses_what_changes_nothing():
+    assert probe(Randomized(ARM, (Variation("link_mass", 0.5, 2),)))["link_mass"] > 0.1
+    env = Randomized(ARM, (Variation("link_mass", 0.5, 2), Variation("unread", 0.5, 2)))
+    with pytest.raises(ValueError, match=r"'unread' changes nothing in Arm .*with effect: link_mass"):
+        probe(env)
+    # A range that is the nominal value cannot be told from a field without effect.
+    with pytest.raises(ValueError, match="'mass' changes nothing"):
+        probe(ENV, ENV.with_ranges(ENV.default_params(), {"mass": 1.0}))
+
+
+def test_the_effect_of_probe_is_what_it_says():
+    env = Randomized(ARM, (Variation("link_mass", 1.0, 3.0),))
+    # Every observation is proportional to the masses: thrice the mass moves twice as far away.
+    assert probe(env)["link_mass"] == pytest.approx(2.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["Acrobot-v1", "CartPole-v1", "CartPoleSwingUp-v1", "MountainCar-v1", "Pendulum-v1"]
+)
+def test_every_quantity_of_the_table_matters_in_its_world(name):
+    env, _ = envs.make(name)
+    varied = tuple(Variation(quantity, 0.5, 2.0) for quantity in fields.QUANTITIES[fields.world(env)])
+    assert min(probe(Randomized(env, varied), num_steps=64).values()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Variation("mass", 2.0, 1.0), "`low` of 'mass' must be at most `high`, got"),
+        (lambda: Variation("mass", float("nan"), 1.0), "'mass' must be finite"),
+        (lambda: Variation("mass", -0.5, 1.0), "'mass' must be at least 0"),
+        (lambda: Variation("mass", 0.0, 1.0, log=True), "'mass' must be greater than 0 to draw"),
+        (lambda: Variation("mass", 0.5, 1.0, how="times"), "`how` must be one of"),
+        (lambda: Randomized(PENDULUM, ()), "`variations` must hold at least one"),
+        (lambda: Randomized(PENDULUM, (MASS, MASS)), "each quantity once, got mass twice"),
+        (
+            lambda: Randomized(PENDULUM, (Variation("mas", 0.5, 1),)),
+            "unknown quantity of Pendulum 'mas'; did you mean 'mass'",
+        ),
+        (lambda: Randomized(PENDULUM, (Variation("frixion", 0.5, 1),)), "unknown quantity of Pendulum"),
+        (lambda: Randomized(PENDULUM, (Variation("max_steps", 0.5, 1),)), "must be an array of floats"),
+        (lambda: Randomized(PENDULUM, (Variation("mass", 0.0, 1),)), "keep mass greater than 0, but 0 "),
+        (
+            lambda: Randomized(PENDULUM, (Variation("mass", -2.0, 1.0, how="add"),)),
+            r"keep mass greater than 0, but -2 \(add\) makes it -1",
+        ),
+        (
+            lambda: Randomized(PENDULUM, (Variation("gear", -3.0, 1.0, how="set"),)),
+            "keep torque_limit at least 0",
+        ),
+        (lambda: Randomized(ARM, (Variation("link_mass", 1, 2, select=(3,)),)), "`select` of 'link_mass'"),
+        (
+            lambda: ENV.with_ranges(ENV.default_params(), {"mss": 1.0}),
+            "unknown variation 'mss'; did you mean",
+        ),
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": (2.0, 1.0)}), "at most `high`"),
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": (1.0, 2.0, 3.0)}), "or one number"),
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": float("nan")}), "must be finite"),
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": -1.0}), "greater than 0 to draw"),
+        (lambda: ENV.grid(ENV.default_params(), {"length": [1.0, -1.0]}), "at least 0"),
+    ],
+)
+def test_impossible_robots_are_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_bad_ranges_are_refused_before_a_compile():
+    params = ENV.default_params()
+    bad = params.replace(values=params.values | {"low": jnp.array([3.0, 1.0])})
+    with pytest.raises(ValueError, match="`low` of 'mass' must be at most `high`"):
+        jax.eval_shape(lambda key: VecEnv(ENV, 2).reset(key, bad), jax.random.key(0))
+
+
+# On real physics -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["spring", "positional", "generalized", "mjx"])
+def test_quantities_matter_on_every_engine_of_brax(backend):
+    pytest.importorskip("brax")
+    pendulum, _ = envs.make("brax/inverted_pendulum", backend=backend)
+    names = ["mass", "gear", "gravity", "damping"]
+    names += ["armature"] if backend in ("generalized", "mjx") else []
+    scaled = [Variation(name, 0.5, 2.0) for name in names if name != "damping"]
+    if backend in ("spring", "positional"):  # this robot has none to scale there
+        scaled.append(Variation("damping", 0.0, 1.0, how="add"))
+    else:
+        scaled.append(Variation("damping", 0.5, 2.0))
+    assert min(probe(Randomized(pendulum, tuple(scaled))).values()) > 1e-3
+    # A robot that touches nothing has no friction.
+    with pytest.raises(ValueError, match=r"unknown quantity|changes nothing"):
+        probe(Randomized(pendulum, (Variation("friction", 0.5, 2.0),)))

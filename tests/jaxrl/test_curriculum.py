@@ -1,0 +1,140 @@
+"""Training by a curriculum: one program, traced ranges, exact resume, and ranges that grow by themselves."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+import jaxrl
+from envs.core import Step
+from envs.physics import ADR, LEVEL, Expandable, Randomized, Variation
+from envs.spaces import Box
+from jaxrl.agents import ppo
+from jaxrl.curriculum import WithCurriculum
+
+CONFIG = ppo.Config(
+    num_envs=8, num_steps=25, num_epochs=1, num_minibatches=1, hidden_sizes=(8,), total_steps=1e6
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Episodes of five steps that earn 1 each while the weight is light enough, whatever is done."""
+
+    id: str = "Scale-v0"
+
+    def default_params(self):
+        return {"weight": jnp.float32(1.0), "breaks_at": jnp.float32(3.0)}
+
+    def time_limit(self, params):
+        return jnp.int32(5)
+
+    def reset(self, key, params):
+        return jnp.int32(0), jnp.ones(1)
+
+    def step(self, key, state, action, params):
+        reward = (params["weight"] < params["breaks_at"]).astype(jnp.float32)
+        return state + 1, Step(jnp.ones(1), reward, jnp.bool_(False), state + 1 >= 5)
+
+    def observation_space(self, params):
+        return Box(-1.0, 1.0, (1,))
+
+    def action_space(self, params):
+        return Box(-1.0, 1.0, (1,))
+
+
+ENV = Expandable(
+    Scale(),
+    (Variation("weight", 1.0, 1.0),),
+    limits=((0.5, 8.0),),
+    threshold_low=1.0,
+    threshold_high=4.0,
+    growth=0.1,
+    min_episodes=4.0,
+)
+PARAMS = ENV.default_params()
+
+
+def train(make, params, key, iterations=40):
+    algorithm = make(ENV, params, CONFIG)
+
+    def step(state, t):
+        return algorithm.step(state, t)
+
+    return jax.lax.scan(step, algorithm.init(key), jnp.arange(iterations))
+
+
+def test_a_range_grows_to_where_it_is_no_longer_safe_for_each_seed_its_own():
+    traces = []
+
+    @jax.jit
+    @jax.vmap
+    def run(params, key):
+        traces.append(None)
+        return train(WithCurriculum(ppo.make, ADR), params, key)
+
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def rows(breaks_at):
+        inner = {**PARAMS.env, "breaks_at": jnp.float32(breaks_at)}
+        return PARAMS.replace(env=inner)
+
+    params = jax.tree.map(lambda *xs: jnp.stack(xs), *map(rows, (3.0, 6.0, 99.0)))
+    state, metrics = run(params, keys)
+    high, low = np.asarray(state.curriculum.high[:, 0]), np.asarray(state.curriculum.low[:, 0])
+    np.testing.assert_allclose(low, 0.5, rtol=1e-6)  # light weights are safe: down to the limit
+    # The end stays within a step of 0.75 around the weight that breaks, or at the limit.
+    assert abs(high[0] - 3.0) <= 0.76 and abs(high[1] - 6.0) <= 0.76
+    assert high[2] == pytest.approx(8.0)
+    grown = np.asarray(metrics["range_high_weight"])
+    assert grown.shape == (3, 40) and (np.diff(grown[2]) >= 0).all()
+    # Other numbers, of the worlds and of the curriculum, run the same program.
+    params = params.replace(values=params.values | {"growth": jnp.full(3, 0.02)})
+    slower = run(params, keys)[0].curriculum.high[:, 0]
+    assert (np.asarray(slower) < high).all() and len(traces) == 1
+
+
+def test_a_curriculum_that_moves_nothing_is_the_algorithm_itself():
+    values = PARAMS.values | {"limit_low": PARAMS.values["low"], "limit_high": PARAMS.values["high"]}
+    fixed, key = PARAMS.replace(values=values), jax.random.key(1)
+    plain, expected = jax.jit(lambda key: train(ppo.make, fixed, key, 3))(key)
+    state, metrics = jax.jit(lambda key: train(WithCurriculum(ppo.make, ADR), fixed, key, 3))(key)
+    for x, y in zip(jax.tree.leaves(state.inner.params), jax.tree.leaves(plain.params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(metrics["episode_return"], expected["episode_return"], rtol=1e-6)
+
+
+def test_resumed_equals_uninterrupted():
+    algorithm = WithCurriculum(ppo.make, ADR)(ENV, PARAMS, CONFIG)
+    advance = jax.jit(lambda state, t: jax.lax.scan(algorithm.step, state, t + jnp.arange(3))[0])
+    start = algorithm.init(jax.random.key(0))
+    halfway = advance(start, jnp.int32(0))
+    saved = jax.tree.map(lambda x: x + 0 if x.dtype != jax.random.key(0).dtype else x, halfway)
+    for x, y in zip(*map(jax.tree.leaves, (advance(halfway, 3), advance(saved, 3))), strict=True):
+        if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            np.testing.assert_array_equal(x, y)
+    assert float(advance(halfway, 3).curriculum.high[0]) > float(start.curriculum.high[0])
+
+
+def test_sweeps_and_evaluations_take_it_as_they_take_any_algorithm():
+    make = WithCurriculum(ppo.make, LEVEL)
+    configs = jaxrl.grid(CONFIG, learning_rate=[1e-3, 1e-4])
+    keys = jax.random.split(jax.random.key(0), 2)
+    where = Randomized(Scale(), ENV.variations)
+    held_out = where.with_ranges(where.default_params(), {"weight": (4.0, 5.0)})
+    states, history = jaxrl.sweep(
+        make, ENV, PARAMS, configs, keys, 800, evaluations=2, eval_env=(where, held_out)
+    )
+    assert history.episode_return.shape == (2, 2, 2, 16)
+    np.testing.assert_array_equal(history.episode_return, 0.0)  # all of these weights break
+    np.testing.assert_array_equal(history.metrics["level"][..., -1] > 0.0, True)
+    assert np.asarray(states.curriculum.level).shape == (2, 2)
+    assert make == WithCurriculum(ppo.make, LEVEL)  # equal by value: a second sweep compiles nothing
+
+
+def test_a_curriculum_needs_ranges_that_can_grow():
+    with pytest.raises(ValueError, match=r"must be an envs\.physics\.Expandable"):
+        WithCurriculum(ppo.make, ADR)(*envs.make("Pendulum-v1"), CONFIG)

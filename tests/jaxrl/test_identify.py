@@ -1,0 +1,137 @@
+"""System identification: known robots are recovered, by populations and by gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+from envs.physics import Randomized, Variation
+from jaxrl import identify
+
+PENDULUM, PARAMS = envs.make("Pendulum-v1")
+ENV = Randomized(PENDULUM, (Variation("mass", 0.3, 3.0, log=True), Variation("length", 0.5, 2.0)))
+RANGES = ENV.default_params()
+TRUE = jnp.array([1.7, 1.2])
+KEY = jax.random.key(0)
+
+
+def data_of(values, env=ENV, length=40):
+    return identify.record(env.env, env.bind(env.env.default_params(), values), jax.random.key(7), 10, length)
+
+
+def test_the_true_robot_predicts_its_trajectories_and_no_other_does():
+    data = data_of(TRUE)
+    assert data.obs.shape == (10, 40, 3) and data.action.shape == (10, 40, 1)
+    error = jax.jit(lambda values: identify.prediction_error(ENV, RANGES, values, data))
+    assert float(error(TRUE)) < 1e-9
+    assert float(error(TRUE * jnp.array([1.05, 1.0]))) > 1e-5
+    # By hand: the mean of squared differences in units of each observation's deviation.
+    other = data_of(jnp.array([1.0, 1.0]))
+    scale = np.asarray(data.obs).std(axis=(0, 1))
+    expected = np.mean(np.square((np.asarray(other.obs) - np.asarray(data.obs)) / scale))
+    assert float(error(jnp.array([1.0, 1.0]))) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", [identify.cross_entropy, identify.gauss_newton])
+def test_mass_and_length_are_recovered_for_many_robots_at_once(method):
+    robots = jnp.array([[1.7, 1.2], [0.5, 0.8], [2.5, 1.7]])
+
+    @jax.jit
+    @jax.vmap
+    def fit(values, key):
+        return method(ENV, RANGES, data_of(values), key)
+
+    found = fit(robots, jax.random.split(KEY, 3))
+    np.testing.assert_allclose(found.values, robots, rtol=0.01)
+    assert (np.diff(found.history, axis=-1) <= 0).all()
+    np.testing.assert_allclose(found.history[:, -1], found.error)
+    assert (found.error < 1e-4).all()
+
+
+def test_noise_is_survived():
+    data = data_of(TRUE)
+    noise = 0.05 * jnp.std(data.obs, axis=(0, 1))[None, None] * jax.random.normal(KEY, data.obs.shape)
+    noisy = data.replace(obs=data.obs + noise)
+    fit = jax.jit(lambda key: identify.gauss_newton(ENV, RANGES, noisy, key))(KEY)
+    np.testing.assert_allclose(fit.values, TRUE, rtol=0.02)
+    assert float(fit.error) == pytest.approx(0.05**2, rel=0.2)
+
+
+def test_what_the_data_cannot_tell_apart_shows_in_the_spread():
+    # A pendulum knows gravity / length and mass * length^2 only: three unknowns are one too many.
+    free = Randomized(PENDULUM, (*ENV.variations, Variation("gravity", 0.5, 1.5)))
+    ranges = free.default_params()
+    data = data_of(jnp.array([1.7, 1.2, 0.9]), free)
+    fit = jax.jit(lambda key: identify.gauss_newton(free, ranges, data, key))(KEY)
+    known = jax.jit(lambda key: identify.gauss_newton(ENV, RANGES, data_of(TRUE), key))(KEY)
+    mass, length, gravity = np.asarray(fit.values)
+    assert float(fit.error) < 1e-8
+    assert gravity / length == pytest.approx(0.9 / 1.2, rel=0.01)
+    assert mass * length**2 == pytest.approx(1.7 * 1.2**2, rel=0.01)
+    assert float(fit.spread[0]) > 0.1 and float(known.spread[0]) < 0.01
+
+
+def test_the_jacobian_is_that_of_finite_differences():
+    data = data_of(TRUE, length=10)
+
+    def residual(values):
+        return identify.residuals(ENV, RANGES, values, data).ravel()
+
+    at = jnp.array([1.4, 1.1])
+    jacobian = np.asarray(jax.jit(jax.jacfwd(residual))(at))
+    step = 1e-2
+    for i in range(2):
+        move = jnp.zeros(2).at[i].set(step)
+        numeric = (residual(at + move) - residual(at - move)) / (2 * step)
+        np.testing.assert_allclose(jacobian[:, i], numeric, atol=2e-2 * np.abs(jacobian[:, i]).max())
+
+
+def test_small_systems_are_solved_without_lapack():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(5, 4, 4))
+    matrix, vector = root @ root.transpose(0, 2, 1) + 0.1 * np.eye(4), rng.normal(size=(5, 4))
+    solved = jax.vmap(identify._solve)(jnp.float32(matrix), jnp.float32(vector))
+    np.testing.assert_allclose(
+        solved, np.linalg.solve(matrix, vector[..., None])[..., 0], rtol=2e-3, atol=1e-4
+    )
+
+
+def test_a_start_may_be_a_measured_state():
+    def begin(start, params):
+        return PENDULUM.reset(jax.random.key(0), params)[0].replace(angle=start[0], velocity=start[1])
+
+    start = jax.random.uniform(KEY, (10, 2), minval=-1.0)
+    actions = data_of(TRUE).action
+
+    def replay(start, action):
+        robot = ENV.bind(PARAMS, TRUE)
+        step = lambda state, a: (lambda s, out: (s, out.obs))(*PENDULUM.step(KEY, state, a, robot))  # noqa: E731
+        return jax.lax.scan(step, begin(start, robot), action)[1]
+
+    data = identify.Trajectories(start, actions, jax.vmap(replay)(start, actions))
+    fit = jax.jit(lambda key: identify.gauss_newton(ENV, RANGES, data, key, begin=begin))(KEY)
+    np.testing.assert_allclose(fit.values, TRUE, rtol=0.01)
+
+
+def test_numbers_out_of_range_are_refused():
+    data = data_of(TRUE)
+    with pytest.raises(ValueError, match="`elites` must be from 2 to population = 8, got 9"):
+        identify.cross_entropy(ENV, RANGES, data, KEY, population=8, elites=9)
+    with pytest.raises(ValueError, match="`starts` must be at least 1"):
+        identify.gauss_newton(ENV, RANGES, data, KEY, starts=0)
+    with pytest.raises(ValueError, match="`length` must be at least 1"):
+        identify.record(PENDULUM, PARAMS, KEY, 10, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("backend", ["spring", "mjx"])
+def test_mass_and_friction_of_a_walker_are_recovered_within_five_percent(backend):
+    pytest.importorskip("brax")
+    walker, params = envs.make("brax/walker2d", backend=backend)
+    env = Randomized(walker, (Variation("mass", 0.5, 2.0, log=True), Variation("friction", 0.3, 1.5)))
+    true = jnp.array([1.3, 0.7])
+    data = jax.jit(lambda key: identify.record(walker, env.bind(params, true), key, 10, 30))(KEY)
+    fit = jax.jit(lambda key: identify.cross_entropy(env, env.default_params(), data, key))(KEY)
+    np.testing.assert_allclose(fit.values, true, rtol=0.05)
