@@ -23,6 +23,11 @@ __all__ = [
 
 _ALGORITHMS = {
     "ppo": "jaxrl.agents.ppo",
+    "a2c": "jaxrl.agents.a2c",
+    "apg": "jaxrl.agents.apg",
+    "impala": "jaxrl.agents.impala",
+    "reinforce": "jaxrl.agents.reinforce",
+    "trpo": "jaxrl.agents.trpo",
     "c51": "jaxrl.agents.c51",
     "dqn": "jaxrl.agents.dqn",
     "iqn": "jaxrl.agents.iqn",
