@@ -8,6 +8,7 @@ from envs import (  # noqa: F401  (they register their worlds)
     mdps,
     memory,
     minatar,
+    physics,
     traffic,
 )
 from envs.core import Environment, Step, make, names, register, time_limit

@@ -1,8 +1,12 @@
-"""What varies between robots, how it is proved to matter, and how fast it may grow."""
+"""Small robots; and what varies between robots, how it is proved to matter, and how fast it may grow."""
 
+from envs.core import register
 from envs.physics.curriculum import ADR, LEVEL, Curriculum, Expandable
 from envs.physics.disturbances import DelayedAction, Pushed
+from envs.physics.planar_hopper import PlanarHopper, PlanarHopperParams, PlanarHopperState
+from envs.physics.point_robot import PointRobot, PointRobotParams, PointRobotState
 from envs.physics.randomization import Randomized, Variation, probe
+from envs.physics.reacher import Reacher, ReacherParams, ReacherState
 
 __all__ = [
     "ADR",
@@ -10,8 +14,20 @@ __all__ = [
     "Curriculum",
     "DelayedAction",
     "Expandable",
+    "PlanarHopper",
+    "PlanarHopperParams",
+    "PlanarHopperState",
+    "PointRobot",
+    "PointRobotParams",
+    "PointRobotState",
     "Pushed",
     "Randomized",
+    "Reacher",
+    "ReacherParams",
+    "ReacherState",
     "Variation",
     "probe",
 ]
+
+for _world in (PlanarHopper, PointRobot, Reacher):
+    register(_world.id, _world)
