@@ -11,9 +11,8 @@
 
     [[runs]]                    one row for each environment: the rest of the spec, and
     envs = ["CartPole-v1"]      in which environments
-    figure = "training"         the figure that is wanted: "training" (the default) or "evaluation"
     label = "ppo, CNN"          what the algorithm is called (optional)
-    wanted = { CartPole-v1 = 498.0 }  at least so much (optional)
+    wanted = { CartPole-v1 = 498.0 }  the least training return (optional)
 
 What came out is tracked beside it, in `results/NAME.json` and as a table in `results/NAME.md`.
 """

@@ -58,7 +58,8 @@ def markdown(benchmark: Benchmark, rows: Sequence[Row]) -> str:
     """Return the table with its intervals, what stands beside it, and what a reader must know."""
     reference = benchmark.reference
     wanted = any(row["wanted"] is not None for row in rows)
-    header = ["environment", "algorithm", "training: mean [95 %]", "evaluation: IQM [95 %]"]
+    header = ["environment", "algorithm", "training: mean [95 %]", "training: IQM [95 %]"]
+    header += ["evaluation: IQM [95 %]"]
     header += ([reference.title] if reference else []) + ["wanted", "met"] * wanted
     header += ["seeds", "steps", "run", "compile"]
     lines = [header, *(_cells(row, bool(reference), wanted) for row in sorted(rows, key=_order(rows)))]
@@ -79,14 +80,13 @@ def markdown(benchmark: Benchmark, rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row, has_reference: bool, has_wanted: bool) -> list[str]:
-    figures = [show_interval(_interval(row[name])) for name in ("training", "evaluation")]
+    figures = [show_interval(_interval(row[name])) for name in ("training", "training_iqm", "evaluation")]
     cells = [row["env"], row["algorithm"], *figures]
     if has_reference:
         cells.append("{:.2f} ± {:.2f}".format(*row["published"]) if row["published"] else "")
     if has_wanted:
-        figure = "" if row["figure"] == "training" else f" ({row['figure']})"
-        cells.append("" if row["wanted"] is None else f"{row['wanted']:g}{figure}")
-        cells.append({None: "", True: "yes", False: "NO"}[row["met"]])
+        cells.append("" if row["wanted"] is None else f"{row['wanted']:g}")
+        cells.append({None: "", "yes": "yes", "IQM": "IQM only", "no": "NO"}[row["met"]])
     alive = row["seeds"] - row["diverged"]
     cells.append(f"{alive} of {row['seeds']}" if row["diverged"] else str(alive))
     return [*cells, f"{row['steps']:,}", f"{row['run_seconds']:.0f} s", f"{row['compile_seconds']:.0f} s"]
@@ -95,8 +95,8 @@ def _cells(row: Row, has_reference: bool, has_wanted: bool) -> list[str]:
 def _notes(benchmark: Benchmark, rows: Sequence[Row]) -> list[str]:
     found = [
         f"Training: the return of the exploring policy over the last {benchmark.training_episodes} or more "
-        "episodes of each seed, mean over seeds with Student's t interval. Evaluation: the greedy policy "
-        "after the last step, interquartile mean over seeds with a bootstrap interval.",
+        "episodes of each seed. Evaluation: the greedy policy after the last step. Means over seeds have "
+        "Student's t interval, interquartile means (IQM) a bootstrap interval.",
     ]
     if any(row["diverged"] for row in rows):
         found.append("Diverged seeds (values that are not finite) are left out of both.")
@@ -135,7 +135,7 @@ def _machines(rows: Sequence[Row]) -> list[str]:
 def _interval(figure: dict[str, Any] | None) -> stats.Interval | None:
     if figure is None:
         return None
-    return stats.Interval(**{name: value for name, value in figure.items() if name != "scores"})
+    return stats.Interval(**figure)
 
 
 def _order(rows: Sequence[Row]):

@@ -12,9 +12,8 @@ from experiments.references import Reference
 from experiments.spec import RunSpec, SpecError
 
 FOLDER = Path(__file__).parent
-FIGURES = ("training", "evaluation")
 _FIELDS = ("title", "reference", "training_episodes", "notes", "shared", "runs")
-_OWN = ("envs", "figure", "wanted", "label")
+_OWN = ("envs", "label", "wanted")
 
 
 @dataclass(frozen=True)
@@ -23,14 +22,12 @@ class Entry:
 
     Attributes:
       spec: what is run.
-      figure: the figure that is wanted, "training" or "evaluation".
-      wanted: the least that it should be; None if nothing is asked for.
+      wanted: the least that the training return should be; None if nothing is asked for.
       published: `(mean, standard deviation)` of the reference; None if it has none.
       label: what the algorithm is called.
     """
 
     spec: RunSpec
-    figure: str = FIGURES[0]
     wanted: float | None = None
     published: tuple[float, float] | None = None
     label: str = ""
@@ -120,11 +117,9 @@ def _benchmark(name: str, content: Mapping[str, Any]) -> Benchmark:
 def _entries(
     shared: Mapping[str, Any], run: Mapping[str, Any], reference: Reference | None
 ) -> tuple[Entry, ...]:
-    envs, wanted, figure = run.get("envs", ()), run.get("wanted", {}), run.get("figure", FIGURES[0])
+    envs, wanted = run.get("envs", ()), run.get("wanted", {})
     if not isinstance(envs, list) or not envs:
         raise SpecError(f"`envs` must be a list of at least one environment, got {envs!r}")
-    if figure not in FIGURES:
-        raise SpecError(f"`figure` must be one of {', '.join(FIGURES)}, got {figure!r}")
     for env in wanted:
         if env not in envs:
             raise SpecError(f"`wanted` must be of the run's envs, {', '.join(envs)}, got {env!r}")
@@ -137,7 +132,6 @@ def _entries(
     return tuple(
         Entry(
             spec=spec,
-            figure=figure,
             wanted=float(wanted[spec.env]) if spec.env in wanted else None,
             published=reference.score(spec.env, spec.algorithm) if reference else None,
             label=run.get("label") or spec.algorithm,

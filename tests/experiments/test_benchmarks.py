@@ -82,22 +82,33 @@ def test_a_row_holds_both_figures_without_diverged_seeds():
     kept = finite[:, 0]
     for name, expected in (
         ("training", stats.mean_interval(training[kept])),
+        ("training_iqm", stats.stratified_bootstrap(training[kept])),
         ("evaluation", stats.stratified_bootstrap(np.array(final)[kept])),
     ):
         found = [row[name][x] for x in ("estimate", "low", "high")]
         np.testing.assert_allclose(found, [expected.estimate, expected.low, expected.high], atol=1e-4)
-        assert len(row[name]["scores"]) == 11
     assert (row["seeds"], row["diverged"], row["steps"], row["compile_seconds"]) == (12, 1, 100, 3.2)
-    assert row["met"] is True and row["training"]["estimate"] == pytest.approx(63 / 11, abs=1e-4)
+    assert row["scores"]["training"] == np.delete(training, 3).tolist()
+    assert row["scores"]["evaluation"] == list(np.delete(final, 3))
+    assert row["met"] == "yes" and row["training"]["estimate"] == pytest.approx(63 / 11, abs=1e-4)
     assert row["curve"]["estimate"] == [row["evaluation"]["estimate"]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "met"),
+    [(None, None), (40.0, "yes"), (45.0, "yes"), (45.1, "IQM"), (50.0, "IQM"), (50.1, "no")],
+)
+def test_what_is_wanted_is_met_by_the_mean_or_by_the_interquartile_mean_alone(wanted, met):
+    run = result(np.ones((10, 1)), np.array([[0.0]] + [[50.0]] * 9))
+    assert score.row(Entry(run.spec, wanted=wanted), run, 1)["met"] == met
 
 
 def test_a_row_without_a_living_seed_meets_nothing():
     run = result([[1], [1]], [[np.nan], [np.nan]], finite=[[False], [False]])
     row = score.row(Entry(run.spec, wanted=0.0), run, 1)
-    assert (row["training"], row["evaluation"], row["met"], row["diverged"]) == (None, None, False, 2)
+    assert (row["training"], row["evaluation"], row["met"], row["diverged"]) == (None, None, "no", 2)
     text = report.markdown(table(Entry(run.spec, wanted=0.0)), [row | {"machine": MACHINE}])
-    assert text.count(" diverged |") == 2 and "| 0 of 2 |" in text and "NO" in text
+    assert text.count(" diverged |") == 3 and "| 0 of 2 |" in text and "NO" in text
 
 
 def test_results_are_replaced_row_by_row_and_forgotten_with_their_specs(tmp_path):
@@ -136,8 +147,8 @@ def test_one_command_computes_a_table_and_does_nothing_twice(small, capsys, monk
     assert row["algorithm"] == "small ppo"
     run = results.load(next((folder / "runs").glob("*/*")))
     assert row["run"] == run.path.name
-    np.testing.assert_allclose(row["evaluation"]["scores"], run.final_returns[0], atol=1e-4)
-    assert row["published"] == [490.04, 6.12] and row["wanted"] == 1.0 and row["met"]
+    np.testing.assert_allclose(row["scores"]["evaluation"], run.final_returns[0], atol=1e-4)
+    assert row["published"] == [490.04, 6.12] and row["wanted"] == 1.0 and row["met"] == "yes"
     monkeypatch.setattr(benchmarks, "FOLDER", folder)
     monkeypatch.setattr(benchmarks, "names", lambda where=folder, names=benchmarks.names: names(where))
     monkeypatch.setattr(benchmarks, "load", lambda name, load=benchmarks.load: load(name, folder))
@@ -150,7 +161,7 @@ def test_one_command_computes_a_table_and_does_nothing_twice(small, capsys, monk
     assert "| CartPole-v1 | small ppo |" in printed and "490.04 ± 6.12" in printed and "| yes |" in printed
     assert "num_envs 2, num_steps 8, num_epochs 1, num_minibatches 2, hidden_sizes 4" in printed
     stored = json.loads((folder / "small.json").read_text())
-    stored["rows"][0]["met"] = False
+    stored["rows"][0]["met"] = "no"
     (folder / "other").mkdir()
     (folder / "other" / "small.json").write_text(json.dumps(stored))
     assert cli.main(["benchmark", "small", "--stored", "--output", str(folder / "other")]) == 1
@@ -188,11 +199,17 @@ def test_stored_tables_are_made_of_the_stored_rows(name):
     for row in rows:
         entry = entries[row["id"]]
         published = None if entry.published is None else list(entry.published)
-        assert (row["wanted"], row["published"], row["figure"]) == (entry.wanted, published, entry.figure)
-        kept = np.array(row[entry.figure]["scores"])
-        average = stats.mean_interval if entry.figure == "training" else stats.stratified_bootstrap
-        assert row[entry.figure]["estimate"] == pytest.approx(average(kept).estimate, abs=1e-3)
-        assert row["met"] == (None if entry.wanted is None else row[entry.figure]["estimate"] >= entry.wanted)
+        assert (row["wanted"], row["published"]) == (entry.wanted, published)
+        training, evaluation = (np.array(row["scores"][name]) for name in ("training", "evaluation"))
+        for name, expected in (
+            ("training", training.mean()),
+            ("training_iqm", stats.iqm(training)),
+            ("evaluation", stats.iqm(evaluation)),
+        ):
+            assert row[name]["estimate"] == pytest.approx(expected, abs=1e-3)
+        if entry.wanted is not None:
+            reached = [row[name]["estimate"] >= entry.wanted for name in ("training", "training_iqm")]
+            assert row["met"] == ("yes" if reached[0] else "IQM" if reached[1] else "no")
 
 
 @pytest.mark.parametrize("name", references.names())
@@ -212,7 +229,6 @@ def test_references_say_where_they_are_from(name):
             {"wanted": "{ Acrobot-v1 = 1.0 }"},
             "`wanted` must be of the run's envs, CartPole-v1, got 'Acrobot-v1'",
         ),
-        ({"algorithm": '"ppo"\nfigure = "best"'}, "`figure` must be one of training, evaluation, got 'best'"),
         ({"seeds": "3\nlearning_rate = 1.0"}, "learning_rate"),
         ({"seeds": "3\ngrid = { gamma = [0.9] }"}, "`grid` must be empty"),
         ({"envs": '["CartPole-v1", "CartPole-v1"]'}, "`runs` must be different"),
