@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from envs.core import Environment, Params, time_limit
+from envs.spaces import flat_size
 from jaxrl.algorithm import Policy
 from jaxrl.config import check_unit_interval
 from jaxrl.train import Episodes, evaluate
@@ -119,9 +120,9 @@ def transfer_matrix(
     Raises:
       ValueError: if the spaces of the worlds differ.
     """
-    shapes = {(env.observation_space(p).shape, env.action_space(p).shape) for env, p in worlds}
-    if len(shapes) != 1:
-        raise ValueError(f"`worlds` must have equal observation and action spaces, got shapes {shapes}")
+    sizes = {(flat_size(env.observation_space(p)), flat_size(env.action_space(p))) for env, p in worlds}
+    if len(sizes) != 1:
+        raise ValueError(f"`worlds` must have equal observation and action spaces, got sizes {sorted(sizes)}")
 
     def column(env: Environment, params: Params) -> jax.Array:
         def one(learner: Any) -> jax.Array:

@@ -5,7 +5,7 @@ there), so that it is vmapped over seeds, saved and resumed like the rest.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -213,7 +213,7 @@ def _adr_init(env: Environment, params: WrappedParams) -> AdrState:
 
 
 def _adr_apply(state: AdrState, params: WrappedParams) -> WrappedParams:
-    return params.replace(values=params.values | {"low": state.low, "high": state.high})  # type: ignore[attr-defined]
+    return replace(params, values=params.values | {"low": state.low, "high": state.high})
 
 
 def _adr_update(state: AdrState, stats: Stats) -> AdrState:
@@ -246,7 +246,8 @@ def _adr_update(state: AdrState, stats: Stats) -> AdrState:
     delta = values["growth"] * (scale(values["limit_high"]) - scale(values["limit_low"]))
     low = jnp.clip(unscale(scale(state.low) - move[:size] * delta), values["limit_low"], values["low"])
     high = jnp.clip(unscale(scale(state.high) + move[size:] * delta), values["high"], values["limit_high"])
-    return state.replace(  # type: ignore[attr-defined]
+    return replace(
+        state,
         low=jnp.where(move[:size] == 0, state.low, low),
         high=jnp.where(move[size:] == 0, state.high, high),
         returns=jnp.where(judged, 0.0, returns),
@@ -303,7 +304,7 @@ def _level_apply(state: LevelState, params: WrappedParams) -> WrappedParams:
     values = state.values
     low = values["low"] + state.level * (values["limit_low"] - values["low"])
     high = values["high"] + state.level * (values["limit_high"] - values["high"])
-    return params.replace(values=params.values | {"low": low, "high": high})  # type: ignore[attr-defined]
+    return replace(params, values=params.values | {"low": low, "high": high})
 
 
 def _level_update(state: LevelState, stats: Stats) -> LevelState:
@@ -314,7 +315,8 @@ def _level_update(state: LevelState, stats: Stats) -> LevelState:
     judged, mean = episodes >= values["min_episodes"], returns / jnp.maximum(episodes, 1.0)
     grows, shrinks = judged & (mean > values["threshold_high"]), judged & (mean < values["threshold_low"])
     move = values["growth"] * (grows.astype(jnp.float32) - shrinks.astype(jnp.float32))
-    return state.replace(  # type: ignore[attr-defined]
+    return replace(
+        state,
         level=jnp.clip(state.level + move, 0.0, 1.0),
         returns=jnp.where(judged, 0.0, returns),
         episodes=jnp.where(judged, 0.0, episodes),

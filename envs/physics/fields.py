@@ -3,7 +3,7 @@
 Fields with the right name and no effect are the trap of randomization by hand: Brax reads
 `link.inertia.mass` on three of its backends and `body_mass` on the fourth, and each system has both. So a
 quantity is asked for by what it means, here it is said where it lies, and `envs.physics.probe` shows that
-it matters.
+it matters. Worlds whose params use these names themselves, such as `PointRobot`, need no row.
 
 A path names attributes and dictionary keys (which may hold dots), "sys.link.inertia.mass"; ":0" at its end
 takes column 0 of the last axis, "sys.geom_friction:0".
@@ -68,6 +68,9 @@ VELOCITIES: dict[str, tuple[str, ...]] = {
     "CartPoleSwingUp": ("velocity",),
     "MountainCar": ("velocity",),
     "Pendulum": ("velocity",),
+    "PlanarHopper": ("qd",),
+    "PointRobot": ("velocity",),
+    "Reacher": ("velocity",),
     "brax/spring": ("pipeline.xd_i.vel",),
     "brax/positional": ("pipeline.xd_i.vel",),
     "brax/generalized": ("pipeline.qd",),

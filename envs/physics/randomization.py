@@ -7,7 +7,7 @@ environment like any other, so that every agent and every evaluation takes it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
@@ -129,6 +129,9 @@ class Randomized(Wrapper):
     held-out evaluation have ranges of their own in one compiled program. The state keeps the `[D]` values
     and not the params that follow from them, so that thousands of robots need no copies of their world.
 
+    (`VecEnv(..., params_dist=...)` draws whole params, for worlds that are one draw, such as a maze. What varies
+    within a world is here, where agents, which make their own `VecEnv`, and evaluations find it.)
+
     Args:
       env: an environment, or a wrapper such as `DelayedAction`, whose numbers can vary, too.
       variations: what varies.
@@ -203,14 +206,14 @@ class Randomized(Wrapper):
                 raise ValueError(f"the range of {label!r} must be (low, high) or one number, got {ends!r}")
             i = labels.index(label)
             low, high = low.at[..., i].set(ends[0]), high.at[..., i].set(ends[1])
-        params = params.replace(values=params.values | {"low": low, "high": high})  # type: ignore[attr-defined]
+        params = replace(params, values=params.values | {"low": low, "high": high})
         self.check(params)
         return params
 
     def at(self, params: WrappedParams, values: jax.Array) -> WrappedParams:
         """Return `params` whose robots are all the one of `values` `[D]`."""
         values = jnp.asarray(values, jnp.float32)
-        return params.replace(values=params.values | {"low": values, "high": values})  # type: ignore[attr-defined]
+        return replace(params, values=params.values | {"low": values, "high": values})
 
     def grid(self, params: WrappedParams, axes: Mapping[str, Sequence[float]]) -> WrappedParams:
         """Return params of G robots, every leaf `[G, ...]`: every combination, the last quantity fastest.

@@ -93,8 +93,9 @@ def test_a_range_grows_to_where_it_is_no_longer_safe_for_each_seed_its_own():
     assert grown.shape == (3, 40) and (np.diff(grown[2]) >= 0).all()
     # Other numbers, of the worlds and of the curriculum, run the same program.
     params = params.replace(values=params.values | {"growth": jnp.full(3, 0.02)})
-    slower = run(params, keys)[0].curriculum.high[:, 0]
-    assert (np.asarray(slower) < high).all() and len(traces) == 1
+    finer = np.asarray(run(params, keys)[0].curriculum.high[:, 0])
+    assert abs(finer[0] - 3.0) <= 0.16 and abs(finer[1] - 6.0) <= 0.16 and 6.16 < finer[2] < 8.0
+    assert len(traces) == 1
 
 
 def test_a_curriculum_that_moves_nothing_is_the_algorithm_itself():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import envs
-from envs.physics import DelayedAction, Pushed
+from envs.physics import DelayedAction, Pushed, Randomized, Variation, fields, probe
 from envs.testing import check_env
 from envs.wrappers import FrameStack
 
@@ -78,6 +78,14 @@ def test_pushes_have_the_size_and_the_frequency_that_they_are_said_to_have():
     assert moved.mean() == pytest.approx(0.25, abs=0.02)
     assert kicks[moved].std() == pytest.approx(0.5, rel=0.05)
     assert kicks[moved].mean() == pytest.approx(0.0, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["PlanarHopper-v1", "PointRobot-v1", "Reacher-v1"])
+def test_a_push_moves_what_can_be_moved(name):
+    env, _ = envs.make(name)
+    assert fields.world(env) in fields.VELOCITIES
+    pushed = Randomized(Pushed(env, probability=1.0), (Variation("push", 0.0, 0.5, how="set"),))
+    assert probe(pushed, num_steps=4)["push"] > 1e-3
 
 
 @pytest.mark.parametrize("env", [DelayedAction(CARTPOLE, latency=1.0), Pushed(PENDULUM, push=0.1)])
