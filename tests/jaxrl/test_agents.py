@@ -30,7 +30,7 @@ class Case:
 
     Attributes:
       small: fields of a configuration that compiles and runs fast.
-      probe: fields with which it solves every probe.
+      probe: fields with which it solves every probe; none if those are not for it.
       probe_steps: environment steps that this takes.
       value: `(algorithm, state, obs, config) -> V(obs)`; obs is `[1]` float, or `[]` int32 for tables.
       world: an environment that it serves.
@@ -46,12 +46,26 @@ class Case:
     sees: str = "vectors"
 
 
-def ppo_value(algorithm, state, obs, config):
-    from jaxrl.agents import ppo
+def critic_value(algorithm, state, obs, config):
+    from jaxrl.agents import actor_critic
 
     env, params = algorithm.env, algorithm.params
-    model = ppo.make_model(env.observation_space(params), env.action_space(params), config)
+    model = actor_critic.make_model(env.observation_space(params), env.action_space(params), config)
     return model.critic(state.params, obs)
+
+
+def on_policy(small, probe, steps=25_600):
+    """Return the case of a learner from its own rollouts."""
+    shapes = {"num_envs": 2, "num_steps": 8, "hidden_sizes": (8,)}
+    solving = {
+        "num_envs": 8,
+        "num_steps": 16,
+        "hidden_sizes": (16,),
+        "learning_rate": 1e-2,
+        "entropy_coefficient": 0.0,
+        "total_steps": float(steps),
+    }
+    return Case(small=shapes | small, probe=solving | probe, probe_steps=steps, value=critic_value)
 
 
 def deep_q_value(algorithm, state, obs, config):
@@ -128,19 +142,17 @@ def arms(**fields):
 
 
 CASES = {
-    "ppo": Case(
-        small={"num_envs": 2, "num_steps": 8, "num_epochs": 2, "num_minibatches": 2, "hidden_sizes": (8,)},
-        probe={
-            "num_envs": 8,
-            "num_steps": 16,
-            "hidden_sizes": (16,),
-            "learning_rate": 1e-2,
-            "entropy_coefficient": 0.0,
-            "clip_value": False,
-            "total_steps": 25_600.0,
-        },
-        probe_steps=25_600,
-        value=ppo_value,
+    "ppo": on_policy({"num_epochs": 2, "num_minibatches": 2}, {"clip_value": False}),
+    "a2c": on_policy({}, {"num_steps": 4, "anneal_learning_rate": True}, steps=51_200),
+    "apg": replace(on_policy({"num_epochs": 2, "num_minibatches": 2}, {}), probe={}, world="Pendulum-v1"),
+    "impala": on_policy({"lag": 2}, {"num_steps": 4}, steps=51_200),
+    "reinforce": on_policy(
+        {"num_epochs": 2, "num_minibatches": 2},
+        {"num_epochs": 4, "baseline_learning_rate": 1e-2, "anneal_learning_rate": True},
+    ),
+    "trpo": on_policy(
+        {"num_epochs": 2, "num_minibatches": 2, "cg_steps": 3, "line_search_steps": 3},
+        {"num_epochs": 4, "num_minibatches": 4, "anneal_learning_rate": True},
     ),
     "dqn": deep_q(double=True),
     "c51": deep_q(**CATEGORICAL),
@@ -254,7 +266,7 @@ class Signals(ExplicitMDP):
         return state, out.replace(obs=out.obs[None] - 1.0)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.sees != "arms"])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.probe])
 def test_probes_are_solved(name):
     """All probes in one program; one with a single action has two that do the same."""
     case, module = CASES[name], jaxrl.algorithm(name)
