@@ -29,6 +29,15 @@ def test_clipped_surrogate_hand_numbers(ratio, advantage, expected, gradient_by_
     np.testing.assert_allclose(gradient, [gradient_by_log_prob], rtol=1e-5)
 
 
+def test_policy_gradient_loss_has_the_policy_gradient_and_blocks_that_of_the_advantage():
+    log_prob, advantage = jnp.array([-0.5, -2.0]), jnp.array([1.0, -3.0])
+    by_log_prob, by_advantage = jax.grad(lambda *x: ops.policy_gradient_loss(*x).sum(), argnums=(0, 1))(
+        log_prob, advantage
+    )
+    np.testing.assert_array_equal(by_log_prob, -advantage)
+    assert not by_advantage.any()
+
+
 def test_clipped_surrogate_is_the_policy_gradient_at_the_first_step_and_blocks_other_gradients():
     log_prob, advantage = jnp.array([-0.5, -2.0, -1.0]), jnp.array([1.0, -3.0, 0.5])
     by_log_prob, by_old, by_advantage = jax.grad(

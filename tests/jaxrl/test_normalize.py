@@ -137,3 +137,23 @@ def test_wrong_shapes_are_refused():
         normalize.normalize(start, jnp.ones(3))
     with pytest.raises(ValueError, match="`samples` must hold at least one sample"):
         normalize.update(start, jnp.ones((0, 2, 3)))
+
+
+def test_rewards_are_divided_by_the_spread_of_discounted_returns():
+    """Two rollouts against a loop over environments in float64; ends begin a new sum, and signs stay."""
+    rng = np.random.default_rng(0)
+    scale, sums, totals = normalize.init_rewards(3), np.zeros(3), []
+    for _ in range(2):
+        reward = np.float32(rng.normal(2.0, 5.0, size=(20, 3)))
+        done = rng.random((20, 3)) < 0.2
+        scale, scaled = jax.jit(normalize.scale_rewards)(scale, reward, done, 0.9)
+        for r, d in zip(reward.astype(np.float64), done, strict=True):
+            sums = 0.9 * sums + r
+            totals.append(sums)
+            sums = np.where(d, 0.0, sums)
+        deviation = np.std(totals)
+        np.testing.assert_allclose(normalize.reward_deviation(scale), deviation, rtol=1e-5)
+        np.testing.assert_allclose(scaled, reward / deviation, rtol=1e-4)
+        np.testing.assert_allclose(scale.running, sums, rtol=1e-4, atol=1e-5)
+    _, clipped = normalize.scale_rewards(scale, jnp.full((1, 3), -1e9), jnp.zeros((1, 3), bool), 0.9)
+    assert (clipped >= -10.0).all() and int(scale.statistics.count) == 120

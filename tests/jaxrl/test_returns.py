@@ -57,6 +57,28 @@ def loop_gae(reward, value, next_value, terminated, truncated, gamma, lambda_):
     return advantage
 
 
+def loop_vtrace(reward, value, next_value, terminated, truncated, ratio, gamma, lambda_, clip_rho, clip_c):
+    """Advantages and targets by the sums over products of the paper, in float64."""
+    horizon = len(reward)
+    rho, c = np.minimum(ratio, clip_rho), lambda_ * np.minimum(ratio, clip_c)
+    bootstrap = np.where(terminated, 0.0, next_value)
+    target, advantage = np.zeros(horizon), np.zeros(horizon)
+    for t in range(horizon):
+        weight, correction = 1.0, 0.0
+        for k in range(t, horizon):
+            correction += weight * rho[k] * (reward[k] + gamma * bootstrap[k] - value[k])
+            if terminated[k] or truncated[k]:
+                break
+            weight *= gamma * c[k]
+        target[t] = value[t] + correction
+    for t in range(horizon):
+        following = bootstrap[t]
+        if not (terminated[t] or truncated[t] or t == horizon - 1):
+            following = next_value[t] + lambda_ * (target[t + 1] - value[t + 1])
+        advantage[t] = rho[t] * (reward[t] + gamma * following - value[t])
+    return advantage, target
+
+
 def random_stream(seed, horizon, end_rate):
     rng = np.random.default_rng(seed)
     reward, value, next_value = rng.normal(size=(3, horizon))
@@ -104,6 +126,51 @@ def test_n_step_returns_match_a_slow_loop(n):
             expected = loop_n_step(reward, next_value, terminated, truncated, gamma, n)
             result = n_step_returns(*cast(reward, next_value, terminated, truncated), gamma, n)
             np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+def random_ratios(seed, horizon):
+    return np.exp(np.random.default_rng(seed + 100).normal(size=horizon))
+
+
+vtrace = jax.jit(ops.vtrace)
+
+
+@pytest.mark.parametrize("horizon", LENGTHS)
+def test_vtrace_matches_a_slow_loop(horizon):
+    for seed, end_rate in enumerate(END_RATES * 3):
+        stream, ratio = random_stream(seed, horizon, end_rate), random_ratios(seed, horizon)
+        clips = ((1.0, 1.0), (2.0, 0.5), (0.3, 0.8))[seed % 3]
+        for gamma, lambda_ in DISCOUNTS:
+            advantage, target = vtrace(*cast(*stream, np.log(ratio)), gamma, lambda_, *clips)
+            expected = loop_vtrace(*stream, ratio, gamma, lambda_, *clips)
+            np.testing.assert_allclose(advantage, expected[0], rtol=1e-5, atol=5e-5)
+            np.testing.assert_allclose(target, expected[1], rtol=1e-5, atol=5e-5)
+
+
+def test_vtrace_equals_rlax_where_nothing_is_truncated():
+    import rlax
+
+    reward, value, _, terminated, _ = cast(*random_stream(1, 40, 0.1))
+    ratio, last = jnp.float32(random_ratios(1, 40)), jnp.float32(0.7)
+    next_value, never = jnp.append(value[1:], last), jnp.zeros(40, bool)
+    discount = jnp.where(terminated, 0.0, 0.9)
+    advantage, target = vtrace(reward, value, next_value, terminated, never, jnp.log(ratio), 0.9, 0.8)
+    expected = rlax.vtrace_td_error_and_advantage(value, next_value, reward, discount, ratio, 0.8)
+    np.testing.assert_allclose(target - value, expected.errors, atol=1e-5)
+    np.testing.assert_allclose(advantage, expected.pg_advantage, atol=1e-5)
+
+
+def test_vtrace_of_ones_own_data_is_the_lambda_return():
+    reward, value, next_value, terminated, truncated = cast(*random_stream(5, 40, 0.1))
+    done = terminated | truncated
+    next_value = jnp.where(done.at[-1].set(True), next_value, jnp.roll(value, -1))
+    stream = (reward, value, next_value, terminated, truncated, jnp.zeros(40))
+    for lambda_ in (0.0, 0.7, 1.0):
+        advantage, target = vtrace(*stream, 0.9, lambda_)
+        expected = lambda_returns(reward, next_value, terminated, truncated, 0.9, lambda_)
+        np.testing.assert_allclose(target, expected, rtol=1e-5, atol=1e-5)
+        if lambda_ == 1.0:
+            np.testing.assert_allclose(advantage, target - value, rtol=1e-5, atol=1e-5)
 
 
 def test_special_cases_agree_with_each_other():
