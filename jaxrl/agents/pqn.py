@@ -16,11 +16,12 @@ from flax import struct
 from envs.core import Environment, Params
 from envs.vector import VecEnv, VecState
 from jaxrl import ops
-from jaxrl.agents.deep_q import QConfig, dead_units, network
+from jaxrl.agents.deep_q import QConfig, network
 from jaxrl.algorithm import Algorithm, Policy
 from jaxrl.config import check_minibatches, static, traced, validate
 from jaxrl.explore import schedules, selection
 from jaxrl.nets import encode
+from jaxrl.ops.diagnostics import dead_units
 from jaxrl.ops.values import select
 from jaxrl.rollout import episode_metrics, unroll
 

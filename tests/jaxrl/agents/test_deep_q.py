@@ -9,6 +9,7 @@ import pytest
 
 import envs
 from jaxrl.agents import c51, deep_q, dqn, iqn, pqn, rainbow
+from jaxrl.ops import diagnostics
 from jaxrl.train import run_interval
 
 SMALL = {
@@ -119,8 +120,8 @@ def test_health_is_reported(learner):
 
 def test_dead_units_are_counted():
     dead = jnp.array([[0.0, 1.0, 0.0, 4.0], [0.0, 3.0, 0.001, 0.0]])
-    assert float(deep_q.dead_units([dead, jnp.ones((2, 4))])) == 2 / 8
-    assert float(deep_q.dead_units([])) == 0
+    assert float(diagnostics.dead_units([dead, jnp.ones((2, 4))])) == 2 / 8
+    assert float(diagnostics.dead_units([])) == 0
 
 
 def test_a_time_limit_is_no_terminal_state():
