@@ -123,9 +123,11 @@ def _option_type(field: dataclasses.Field) -> Any:
 def _field_docs(Config: type) -> dict[str, str]:
     from docstring_parser import parse_from_object
 
+    # Fields may be inherited; a subclass that declares one again explains it anew.
     return {
         parameter.arg_name: " ".join((parameter.description or "").split())
-        for parameter in parse_from_object(Config).params
+        for kind in reversed(Config.__mro__[:-1])
+        for parameter in parse_from_object(kind).params
     }
 
 
