@@ -129,8 +129,8 @@ class Randomized(Wrapper):
     held-out evaluation have ranges of their own in one compiled program. The state keeps the `[D]` values
     and not the params that follow from them, so that thousands of robots need no copies of their world.
 
-    (`VecEnv(..., params_dist=...)` draws whole params, for worlds that are one draw, such as a maze. What varies
-    within a world is here, where agents, which make their own `VecEnv`, and evaluations find it.)
+    `VecEnv(..., params_dist=...)` draws whole params, for worlds that are one draw, such as mazes. What
+    varies in a world is here, where agents, which make their own `VecEnv`, and evaluations find it.
 
     Args:
       env: an environment, or a wrapper such as `DelayedAction`, whose numbers can vary, too.
