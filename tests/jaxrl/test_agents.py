@@ -36,6 +36,7 @@ class Case:
       world: an environment that it serves.
       sees: "vectors", "numbers" if it needs observations that are states' numbers, as tables do, or "arms" if
         it takes steps to be unrelated, so that the probes are not for it.
+      acts: "numbers", or "levels" if its actions are in [-1, 1]; then it does more or less of two actions.
     """
 
     small: dict[str, Any]
@@ -44,6 +45,7 @@ class Case:
     value: Any
     world: str = "CartPole-v1"
     sees: str = "vectors"
+    acts: str = "numbers"
 
 
 def critic_value(algorithm, state, obs, config):
@@ -90,6 +92,24 @@ def iqn_value(algorithm, state, obs, config):
     return jnp.max(jnp.mean(module.apply(state.params, obs, levels), axis=-1))
 
 
+def replay_critic_value(algorithm, state, obs, config):
+    """Return the least of the critics' values of the greedy action."""
+    from jaxrl.agents import replay_actor_critic as shared
+    from jaxrl.ops.values import select
+
+    action = algorithm.policy(state).act(obs, (), jax.random.key(0))[0][None]
+    if jnp.issubdtype(action.dtype, jnp.integer):
+        q = shared.make_critics(config, (1,), 2, per_action=True).values(state.params.critic, obs[None])
+        return jnp.min(jax.vmap(select, in_axes=(0, None))(q, action))
+    critics = shared.make_critics(config, (1,), 1, per_action=False)
+    return jnp.min(critics.values(state.params.critic, obs[None], action))
+
+
+def remembered_value(algorithm, state, obs, config):
+    policy = algorithm.policy(state)
+    return policy.value(obs, policy.init())
+
+
 def table_value(algorithm, state, obs, config):
     q = getattr(state.tables, "q", state.tables)
     return jnp.max(q[obs] if q.ndim == 2 else jnp.mean(q[:, obs], axis=0))
@@ -119,6 +139,17 @@ def deep_q(**fields):
     )
 
 
+def replay_actor_critic(world="Pendulum-v1", acts="levels", **fields):
+    """Return the case of an actor with critics from replay."""
+    small = deep_q().small | {"target_update_period": 8}
+    probe = {name: deep_q().probe[name] for name in ("num_envs", "hidden_sizes", "batch_size", "buffer_size")}
+    probe |= {"learning_starts": 400, "num_updates": 2, "polyak_tau": 0.05, "target_update_period": 8}
+    probe |= {"learning_rate": 3e-3, "critic_learning_rate": 3e-3, **fields}
+    if acts == "levels":
+        del small["target_update_period"], probe["target_update_period"]
+    return Case(small, probe, probe_steps=6400, value=replay_critic_value, world=world, acts=acts)
+
+
 def table(**fields):
     """Return the case of a tabular method."""
     return Case(
@@ -133,6 +164,9 @@ def table(**fields):
 
 # A softmax comes close to certainty slowly, and values between its ends need it.
 CATEGORICAL = {"num_atoms": 21, "min_value": -2.0, "max_value": 2.0, "learning_rate": 1e-2}
+
+
+REMEMBERING = {"burn_in": 1, "sequence_length": 3, "memory_size": 8, "head_sizes": (8,), "adam_epsilon": 1e-8}
 
 
 def arms(**fields):
@@ -160,6 +194,11 @@ CASES = {
     "iqn": replace(deep_q(num_quantiles=4, num_acting_quantiles=4, hidden_sizes=(16, 16)), value=iqn_value),
     # Without noise: a softmax of the mean weights is not the mean of the softmaxes that are trained.
     "rainbow": replace(deep_q(**CATEGORICAL), probe=deep_q(**CATEGORICAL).probe | {"noisy": False}),
+    "r2d2": replace(
+        deep_q(**REMEMBERING, learning_starts=20),
+        probe=deep_q(**REMEMBERING).probe,
+        value=remembered_value,
+    ),
     "pqn": Case(
         small={"num_envs": 2, "num_steps": 8, "num_epochs": 2, "num_minibatches": 2, "hidden_sizes": (8,)},
         probe={
@@ -172,6 +211,12 @@ CASES = {
         },
         probe_steps=12_800,
         value=deep_q_value,
+    ),
+    "sac": replay_actor_critic(learn_temperature=False, temperature=0.02),
+    "td3": replay_actor_critic(),
+    "ddpg": replay_actor_critic(),
+    "discrete_sac": replay_actor_critic(
+        "CartPole-v1", "numbers", learn_temperature=False, temperature=0.05, num_steps=1, adam_epsilon=1e-8
     ),
     "double_q_learning": table(),
     "dyna_q": table(planning_steps=3),
@@ -266,11 +311,27 @@ class Signals(ExplicitMDP):
         return state, out.replace(obs=out.obs[None] - 1.0)
 
 
+class Dial(Signals):
+    """The same process, turned by a dial in [-1, 1] from action 0 to action 1: half-way, half of each."""
+
+    def action_space(self, params):
+        return Box(-1.0, 1.0, (1,))
+
+    def outcomes(self, state_index, action, params):
+        share = 0.5 * (1.0 + action[0])
+        parts = [ExplicitMDP.outcomes(self, state_index, number, params) for number in range(2)]
+        return parts[0]._replace(
+            probability=(1 - share) * parts[0].probability + share * parts[1].probability,
+            reward=(1 - share) * parts[0].reward + share * parts[1].reward,
+        )
+
+
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.probe])
 def test_probes_are_solved(name):
     """All probes in one program; one with a single action has two that do the same."""
     case, module = CASES[name], jaxrl.algorithm(name)
-    world, model = (kind(num_states=4, num_actions=2) for kind in (Signals, ExplicitMDP))
+    vectors = Dial if case.acts == "levels" else Signals
+    world, model = (kind(num_states=4, num_actions=2) for kind in (vectors, ExplicitMDP))
     env = world if case.sees == "vectors" else model
     config = module.Config(gamma=GAMMA, **case.probe)
     worlds = jax.tree.map(lambda *xs: jnp.stack(xs), *map(as_mdp, probes.ALL))
@@ -283,6 +344,8 @@ def test_probes_are_solved(name):
         if case.sees == "vectors":
             obs = obs[:, None] - 1.0
         actions = jax.vmap(lambda obs: policy.act(obs, policy.init(), key)[0])(obs)
+        if case.acts == "levels":
+            actions = (actions[:, 0] > 0).astype(jnp.int32)
         return jnp.stack([case.value(algorithm, state, o, config) for o in obs[:3]]), actions
 
     over_seeds = jax.vmap(run, in_axes=(None, 0))
@@ -327,7 +390,8 @@ def test_keys_are_used_once(small):
     algorithm, state = small
     with jax.debug_key_reuse(True):
         state = interval(algorithm)(jax.jit(algorithm.init)(jax.random.key(1)), 0, 2)
-        jax.jit(lambda s, k: algorithm.policy(s).act(state.obs[0], (), k))(state, jax.random.key(2))
+        memory = algorithm.policy(state).init()
+        jax.jit(lambda s, k: algorithm.policy(s).act(state.obs[0], memory, k))(state, jax.random.key(2))
 
 
 def test_resumed_equals_uninterrupted(small):
