@@ -86,7 +86,11 @@ class Config:
     def check(self):
         """Check that segments fit into a rollout."""
         length = self.segment_length
-        if length is not None and self.num_steps % length:
+        if length is None:
+            return
+        if not isinstance(length, int):
+            raise ValueError(f"`segment_length` must be an integer, got {length!r}")
+        if self.num_steps % length:
             raise ValueError(
                 f"`segment_length` must divide num_steps = {self.num_steps}, got {length}; "
                 f"try {max(n for n in range(1, length) if self.num_steps % n == 0)}"
