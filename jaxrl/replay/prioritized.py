@@ -69,10 +69,9 @@ def sample(
     """
     total = priorities.tree[-1][0]
     mass = (jnp.arange(size) + jax.random.uniform(key, (size,))) * (total / size)
-    index = sum_tree.find(priorities.tree, mass)
-    chance = priorities.tree[0][index] / total
+    index, found = sum_tree.find(priorities.tree, mass)
     count = ring.drawable(written)[1] * ring.num_envs
-    weight = jnp.power(count * chance, -beta)
+    weight = jnp.power(count * found / total, -beta)
     row, env = jnp.divmod(index, ring.num_envs)
     return row, env, weight / jnp.max(weight)
 

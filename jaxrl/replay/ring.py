@@ -6,7 +6,8 @@ is kept in a side store, of which a few slots an environment suffice. After a te
 so nothing is kept.
 
 The write position follows from the number of steps written, which is the iteration counter's and the same for
-all seeds: under `vmap` a write stays the copy of a slice.
+all seeds: under `vmap` a write stays the copy of a slice. An environment's steps lie side by side, record by
+record, so that a transition is one place in memory and not one a field.
 """
 
 import math
@@ -19,6 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import lax
+
+from jaxrl.replay import records
+from jaxrl.replay.records import Records
+
+# In the order in which they lie; what is looked up together is side by side.
+_FIELDS = ("obs", "action", "reward", "ending", "extras")
 
 Scalar = float | jax.Array
 
@@ -49,16 +56,22 @@ class RingState:
     """The contents of a `Ring`.
 
     Attributes:
-      steps: `[R, N, ...]`.
+      records: `[N, R]`, an environment's steps in a row: fields `obs`, `action`, `reward`, `ending` and
+        `extras`. `ending` is int32, twice the number of the truncation that ended the episode, counted by
+        environment from one, or 0, plus one if the process ended.
       final_obs: `[F, N, ...]`, the true last observations of the latest truncated episodes.
-      serial: `[R, N]` int32, for a truncated step, which of its environment's truncations it was.
       truncations: `[N]` int32, how many each environment has had.
     """
 
-    steps: Step
+    records: Records
     final_obs: Any
-    serial: jax.Array
     truncations: jax.Array
+
+    @property
+    def steps(self) -> Step:
+        """All of them, leaves `[R, N, ...]`."""
+        fields = self.records.read((), *_FIELDS)
+        return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), _to_step(fields))
 
 
 @struct.dataclass
@@ -154,14 +167,17 @@ class Ring:
 
     def init(self, step: Step) -> RingState:
         """Return an empty ring for steps like `step`, leaves `[N, ...]`, arrays or their shapes."""
-
-        def empty(x, count):
-            return jnp.zeros((count, *x.shape), x.dtype)
-
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), step)
+        example = {
+            "obs": one.obs,
+            "action": one.action,
+            "reward": one.reward,
+            "ending": jax.ShapeDtypeStruct((), jnp.int32),
+            "extras": one.extras,
+        }
         return RingState(
-            steps=jax.tree.map(lambda x: empty(x, self.rows), step),
-            final_obs=jax.tree.map(lambda x: empty(x, self.num_finals), step.obs),
-            serial=jnp.zeros((self.rows, self.num_envs), jnp.int32),
+            records=records.empty(example, (self.num_envs, self.rows)),
+            final_obs=jax.tree.map(lambda x: jnp.zeros((self.num_finals, *x.shape), x.dtype), step.obs),
             truncations=jnp.zeros(self.num_envs, jnp.int32),
         )
 
@@ -183,19 +199,23 @@ class Ring:
             # Out of range, so dropped, where the step is not truncated.
             slot = jnp.where(truncated, truncations % self.num_finals, self.num_finals)
             final_obs = jax.tree.map(lambda x, o: x.at[slot, envs].set(o, mode="drop"), final_obs, last)
-            return (final_obs, truncations + truncated), truncations
+            number = truncations + truncated
+            return (final_obs, number), jnp.where(truncated, number, 0)
 
-        (final_obs, truncations), serial = lax.scan(
+        (final_obs, truncations), number = lax.scan(
             keep, (state.final_obs, state.truncations), (steps.truncated, next_obs)
         )
-
-        def write(ring, rows):
-            return lax.dynamic_update_slice_in_dim(ring, rows.astype(ring.dtype), position, axis=0)
-
+        values = {
+            "obs": steps.obs,
+            "action": steps.action,
+            "reward": steps.reward,
+            "ending": 2 * number + steps.terminated,
+            "extras": steps.extras,
+        }
+        by_env = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), values)
         return RingState(
-            steps=jax.tree.map(write, state.steps, steps),
+            records=state.records.write(by_env, position, axis=1),
             final_obs=final_obs,
-            serial=write(state.serial, serial),
             truncations=truncations,
         )
 
@@ -220,27 +240,31 @@ class Ring:
 
         Source: Sutton and Barto (2018), equation 7.1.
         """
+        first = state.records.read((env, row), *_FIELDS)
         rows = _following(row, n) % self.rows
-        steps, envs = state.steps, jnp.broadcast_to(env[:, None], rows.shape)
-        reward, terminated, truncated = (
-            x[rows, envs] for x in (steps.reward, steps.terminated, steps.truncated)
-        )
-        ended = terminated | truncated
+        reward, ending = first["reward"][:, None], first["ending"][:, None]
+        if n > 1:
+            envs = jnp.broadcast_to(env[:, None], (len(env), n - 1))
+            later = state.records.read((envs, rows[:, 1:]), "reward", "ending")
+            reward = jnp.concatenate([reward, later["reward"]], axis=1)
+            ending = jnp.concatenate([ending, later["ending"]], axis=1)
+        ended = ending != 0
         reached = jnp.cumsum(ended, axis=1) - ended == 0
         weight = jnp.where(reached, jnp.power(gamma, jnp.arange(n, dtype=jnp.float32))[None], 0.0)
-        last = jnp.sum(reached, axis=1) - 1
+        is_last = jnp.arange(1, n + 1)[None] == jnp.sum(reached, axis=1)[:, None]
 
         def of_last(x):
-            return jnp.take_along_axis(x, last[:, None], axis=1)[:, 0]
+            return jnp.sum(jnp.where(is_last, x, 0), axis=1, dtype=x.dtype)
 
-        next_obs, valid = self._next_obs(state, of_last(rows), env, of_last(truncated))
+        last_ending = of_last(ending)
+        next_obs, valid = self._next_obs(state, of_last(rows), env, last_ending)
         return Transition(
-            obs=jax.tree.map(lambda x: x[row, env], steps.obs),
-            action=jax.tree.map(lambda x: x[row, env], steps.action),
+            obs=first["obs"],
+            action=first["action"],
             reward=jnp.sum(weight * reward, axis=1),
-            discount=jnp.where(of_last(terminated), 0.0, gamma * of_last(weight)),
+            discount=jnp.where(last_ending % 2 == 1, 0.0, gamma * of_last(weight)),
             next_obs=next_obs,
-            extras=jax.tree.map(lambda x: x[row, env], steps.extras),
+            extras=first["extras"],
             valid=valid.astype(jnp.float32),
         )
 
@@ -255,23 +279,36 @@ class Ring:
         """
         rows = _following(row, length) % self.rows
         env = jnp.broadcast_to(env[:, None], rows.shape)
-        steps = jax.tree.map(lambda x: x[rows, env], state.steps)
-        next_obs, valid = self._next_obs(state, rows, env, steps.truncated)
-        return Sequence(steps=steps, next_obs=next_obs, valid=valid.astype(jnp.float32))
+        fields = state.records.read((env, rows), *_FIELDS)
+        next_obs, valid = self._next_obs(state, rows, env, fields["ending"])
+        return Sequence(steps=_to_step(fields), next_obs=next_obs, valid=valid.astype(jnp.float32))
 
     def _next_obs(
-        self, state: RingState, row: jax.Array, env: jax.Array, truncated: jax.Array
+        self, state: RingState, row: jax.Array, env: jax.Array, ending: jax.Array
     ) -> tuple[Any, jax.Array]:
         """Return what followed these steps, and whether it is known."""
-        serial = state.serial[row, env]
-        following = (row + 1) % self.rows
+        after = state.records.read((env, (row + 1) % self.rows), "obs")["obs"]
+        number = ending // 2
+        slot = (number - 1) % self.num_finals
 
-        def choose(obs, final):
-            after, last = obs[following, env], final[serial % self.num_finals, env]
-            return jnp.where(truncated.reshape(truncated.shape + (1,) * (after.ndim - row.ndim)), last, after)
+        def choose(after, final):
+            last = final.at[slot, env].get(mode="promise_in_bounds")
+            truncated = (number > 0).reshape(number.shape + (1,) * (after.ndim - row.ndim))
+            return jnp.where(truncated, last, after)
 
-        lost = truncated & (state.truncations[env] - serial > self.num_finals)
-        return jax.tree.map(choose, state.steps.obs, state.final_obs), ~lost
+        lost = (number > 0) & (state.truncations[env] - number >= self.num_finals)
+        return jax.tree.map(choose, after, state.final_obs), ~lost
+
+
+def _to_step(fields: dict[str, Any]) -> Step:
+    return Step(
+        obs=fields["obs"],
+        action=fields["action"],
+        reward=fields["reward"],
+        terminated=fields["ending"] % 2 == 1,
+        truncated=fields["ending"] > 1,
+        extras=fields["extras"],
+    )
 
 
 def _following(row: jax.Array, length: int) -> jax.Array:

@@ -25,10 +25,12 @@ def test_sum_tree_equals_a_list(size):
     mass = rng.random(1000) * cumulated[-1]
     # Away from the edges, where rounding decides.
     mass = mass[np.abs(mass[:, None] - cumulated).min(axis=1) > 1e-4]
-    found = sum_tree.find(tree, jnp.asarray(mass, jnp.float32))
+    found, weight = sum_tree.find(tree, jnp.asarray(mass, jnp.float32))
     np.testing.assert_array_equal(found, np.searchsorted(cumulated, mass, side="right"))
-    edges = sum_tree.find(tree, jnp.array([0.0, tree[-1][0], tree[-1][0] * 1.001], jnp.float32))
+    np.testing.assert_array_equal(weight, weights[np.asarray(found)])
+    edges, weight = sum_tree.find(tree, jnp.array([0.0, tree[-1][0], tree[-1][0] * 1.001], jnp.float32))
     assert np.all(weights[np.asarray(edges)] > 0)
+    np.testing.assert_array_equal(weight, weights[np.asarray(edges)])
 
 
 def test_an_index_that_comes_twice_leaves_the_sums_right():
