@@ -24,6 +24,7 @@ from jaxrl.algorithm import Algorithm, num_actions
 from jaxrl.config import static, traced, validate
 from jaxrl.explore import schedules, selection
 from jaxrl.nets import QNetwork, encoded_shape
+from jaxrl.nets.q_network import INITIALIZERS
 from jaxrl.ops.diagnostics import dead_units
 
 
@@ -43,6 +44,8 @@ class QConfig(off_policy.NetworkConfig):
     """Whether the network splits into a value and advantages."""
     noisy: bool = static(False)
     """Whether the dense layers have learned noise to explore with; set epsilon_start and epsilon_end to 0."""
+    initializer: str = static("orthogonal", choices=tuple(INITIALIZERS))
+    """What kernels start from: orthogonal as in CleanRL's pqn.py, or lecun_normal as in its dqn_jax.py."""
 
 
 @struct.dataclass
@@ -176,6 +179,7 @@ def network(env: Environment, params: Params, config: QConfig, num_outputs: int 
         layer_norm=config.layer_norm,
         dueling=config.dueling,
         noisy=config.noisy,
+        initializer=config.initializer,
     )
 
     def init(key):

@@ -43,6 +43,8 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     for name in ("dueling", "noisy"):
         if getattr(config, name):
             raise ValueError(f"`{name}` must be False for IQN, whose network has neither; rainbow has both")
+    if config.initializer != "orthogonal":
+        raise ValueError(f"`initializer` must be orthogonal for IQN, got {config.initializer}")
     if len(config.hidden_sizes) < 2:
         raise ValueError(f"`hidden_sizes` must name at least two layers for IQN, got {config.hidden_sizes}")
     module = ImplicitQuantileNetwork(

@@ -1,15 +1,21 @@
 """The network of action values, with the options that the relatives of DQN ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxrl.nets.cnn import CNN
-from jaxrl.nets.initializers import orthogonal
+from jaxrl.nets.initializers import Initializer, orthogonal
 from jaxrl.nets.mlp import activation_function
 from jaxrl.nets.noisy import NoisyDense
+
+INITIALIZERS: dict[str, Callable[[float], Initializer]] = {
+    "orthogonal": orthogonal,
+    "lecun_normal": lambda gain: nn.initializers.lecun_normal(),
+}
+"""What kernels may start from, by gain: flax's default has none."""
 
 
 class QNetwork(nn.Module):
@@ -28,6 +34,7 @@ class QNetwork(nn.Module):
       dueling: whether the last hidden layer and the head are split into a value and advantages,
         `Q = V + A - mean_a A`.
       noisy: whether the dense layers have learned noise (see `NoisyDense`).
+      initializer: of the kernels, one of `INITIALIZERS`.
 
     >>> network = QNetwork(num_actions=2, dueling=True)
     >>> variables = network.init(jax.random.key(0), jnp.zeros(4))
@@ -45,6 +52,7 @@ class QNetwork(nn.Module):
     layer_norm: bool = False
     dueling: bool = False
     noisy: bool = False
+    initializer: str = "orthogonal"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -52,7 +60,13 @@ class QNetwork(nn.Module):
         if self.channels:
             count = len(self.channels)
             convolutions = CNN(
-                self.channels, (3,) * count, (1,) * count, (), self.activation, layer_norm=self.layer_norm
+                self.channels,
+                (3,) * count,
+                (1,) * count,
+                (),
+                self.activation,
+                layer_norm=self.layer_norm,
+                kernel_init=INITIALIZERS[self.initializer](2**0.5),
             )
             x = convolutions(x)
         if not self.dueling:
@@ -78,6 +92,5 @@ class QNetwork(nn.Module):
         return outputs.reshape(*outputs.shape[:-1], count, self.num_outputs)
 
     def _dense(self, size: int, gain: float) -> nn.Module:
-        if self.noisy:
-            return NoisyDense(size, kernel_init=orthogonal(gain))
-        return nn.Dense(size, kernel_init=orthogonal(gain))
+        kernel_init = INITIALIZERS[self.initializer](gain)
+        return (NoisyDense if self.noisy else nn.Dense)(size, kernel_init=kernel_init)

@@ -328,3 +328,17 @@ def test_recurrent_layers_run_in_pieces(cell):
     carry, before = network.apply(variables, start, x[:2], first[:2])
     after = network.apply(variables, carry, x[2:], first[2:])[1]
     np.testing.assert_allclose(jnp.concatenate([before, after]), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_kernels_of_action_values_start_orthogonal_or_as_flaxs_do(noisy):
+    def kernels(initializer):
+        network = nets.QNetwork(2, hidden_sizes=(256, 128), noisy=noisy, initializer=initializer)
+        params = network.init(jax.random.key(0), jnp.zeros(512))["params"]
+        return [np.asarray(layer["kernel"]) for _, layer in sorted(params.items())]
+
+    for kernel, gain in zip(kernels("orthogonal"), (2, 2, 1), strict=True):
+        np.testing.assert_allclose(kernel.T @ kernel, gain * np.eye(kernel.shape[1]), atol=1e-4)
+    for kernel in kernels("lecun_normal")[:2]:
+        assert kernel.std() == pytest.approx(kernel.shape[0] ** -0.5, rel=0.02)
+        assert np.abs(kernel.T @ kernel - np.eye(kernel.shape[1])).max() > 0.05
