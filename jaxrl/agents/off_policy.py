@@ -334,7 +334,7 @@ def make(
         return replace(state, memory=memory), rollout
 
     def learn(state, key, t):
-        """Return the state after the iteration's gradient steps, and its health."""
+        """Return weights and priorities after the iteration's gradient steps, and the learner's health."""
         written = (t + 1) * config.num_steps
         beta = importance(t * steps_per_iteration)
         count = (t - first_update(config)) * config.num_updates
@@ -370,19 +370,28 @@ def make(
         )
         x = x[-1]
         metrics = jax.tree.map(jnp.mean, metrics) | learner.health(weights, x)
-        return _with(state, weights, priorities=priorities), metrics | {"replay_diversity": diversity(x)}
+        return weights, priorities, metrics | {"replay_diversity": diversity(x)}
 
     def step(state, t):
         key_rollout, key_learn, key = jax.random.split(state.key, 3)
         state, rollout = collect(replace(state, key=key), key_rollout, t)
-        shapes = jax.eval_shape(learn, state, key_learn, t)[1]
+        shapes = jax.eval_shape(learn, state, key_learn, t)[-1]
 
         def wait(state, key, t):
-            return state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            return _weights(state), state.priorities, zeros
 
-        # The counter is shared by all seeds, so this remains a branch under vmap.
-        state, metrics = lax.cond(t >= first_update(config), learn, wait, state, key_learn, t)
-        state = _with(state, learner.sync(_weights(state), t))
+        # The counter is shared by all seeds, so this remains a branch under vmap. The ring is not among what
+        # it returns, or it would be copied.
+        weights, priorities, metrics = lax.cond(t >= first_update(config), learn, wait, state, key_learn, t)
+        weights = learner.sync(weights, t)
+        state = replace(
+            state,
+            params=weights.params,
+            target_params=weights.target_params,
+            opt_state=weights.opt_state,
+            priorities=priorities,
+        )
         if state.statistics is not None:
             statistics = normalize.update(state.statistics, encode(rollout.obs, obs_space, flatten))
             state = replace(state, statistics=statistics)
@@ -431,13 +440,3 @@ def update_target(online: Any, target: Any, t: jax.Array, period: int, config: C
 
 def _weights(state: State) -> Weights:
     return Weights(state.params, state.target_params, state.opt_state)
-
-
-def _with(state: State, weights: Weights, **fields) -> State:
-    return replace(
-        state,
-        params=weights.params,
-        target_params=weights.target_params,
-        opt_state=weights.opt_state,
-        **fields,
-    )
