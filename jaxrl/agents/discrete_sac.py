@@ -76,7 +76,9 @@ def critic_target(
 ) -> tuple[jax.Array, jax.Array]:
     """Return the targets of a batch, and the entropies of the policy at s', `[B]` each.
 
-    r + discount * sum_a pi(a | s') (min_n Q_n(s', a) - temperature * log pi(a | s'))
+        r + discount * sum_a pi(a | s') (min_n Q_n(s', a) - temperature * log pi(a | s'))
+
+    The minimum is over `num_target_critics` of them, Q_n of the target network.
     """
     q = model.critics.values(target_critic, batch.next_x)
     q = soft_values.subset_minimum(q, config.num_target_critics, key)

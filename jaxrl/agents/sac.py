@@ -82,7 +82,9 @@ def critic_target(
 ) -> tuple[jax.Array, jax.Array]:
     """Return the targets of a batch, and the entropies drawn at s', `[B]` each.
 
-    r + discount * (min_n Q_n(s', a') - temperature * log pi(a' | s')),    a' ~ pi(. | s')
+        r + discount * (min_n Q_n(s', a') - temperature * log pi(a' | s')),    a' ~ pi(. | s')
+
+    The minimum is over `num_target_critics` of them, Q_n of the target network.
     """
     key_action, key_subset = jax.random.split(key)
     action, log_prob = model.actor(networks.actor, batch.next_x).sample_and_log_prob(seed=key_action)

@@ -52,7 +52,9 @@ class Model(NamedTuple):
 def critic_target(targets: Networks, model: Model, batch: Batch, key: jax.Array, config: Config) -> jax.Array:
     """Return the targets of a batch, `[B]`.
 
-    r + discount * min_n Q'_n(s', clip(pi'(s') + clip(noise, -c, c), -1, 1))
+        r + discount * min_n Q'_n(s', clip(pi'(s') + clip(noise, -c, c), -1, 1))
+
+    Both Q' and pi' are of the target networks, c is `target_noise_clip`.
     """
     key_noise, key_subset = jax.random.split(key)
     action = model.actor(targets.actor, batch.next_x)
