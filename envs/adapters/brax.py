@@ -21,7 +21,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import StringIO
 from typing import Any
@@ -34,7 +34,8 @@ from jax.interpreters import partial_eval
 
 from envs.adapters.conversion import like, sorted_options, strong
 from envs.core import Step, require, unknown
-from envs.spaces import Box
+from envs.render.scene import Camera
+from envs.spaces import Box, as_action
 
 # Written out, so that listing them does not import Brax (about 4 s).
 NAMES = (
@@ -63,6 +64,27 @@ FIDELITY: dict[str, tuple[str, ...]] = {
     ),
     "halfcheetah": ("its model uses `settotalmass`, which a later MuJoCo than 4.0 will refuse",),
     "inverted_pendulum": ("a step is 0.02 s on spring and positional, 0.04 s on generalized and mjx",),
+}
+
+
+@dataclass(frozen=True)
+class _View(Camera):
+    """A camera, and whether it follows the first link."""
+
+    follows: bool = True
+
+
+_VIEWS = {
+    "ant": _View((0, 0, 0.4), 6.0, 20, 30),
+    "halfcheetah": _View((0, 0, 0.5), 5.0, 0, 12),
+    "hopper": _View((0, 0, 0.75), 4.5, 0, 10),
+    "humanoid": _View((0, 0, 0.9), 5.0, 65, 12),
+    "humanoidstandup": _View((0, 0, 0.6), 5.0, 25, 20),
+    "inverted_double_pendulum": _View((0, 0, 0.5), 4.5, 0, 8, follows=False),
+    "inverted_pendulum": _View((0, 0, 0.2), 3.5, 0, 10, follows=False),
+    "pusher": _View((0.4, -0.1, -0.2), 3.2, 70, 35, follows=False),
+    "reacher": _View((0, 0, 0), 1.1, 0, 65, follows=False),
+    "walker2d": _View((0, 0, 0.75), 4.5, 0, 10),
 }
 
 # A position in m, a velocity in m/s, an observation or a reward beyond this is no physics any more.
@@ -207,7 +229,7 @@ class Brax:
         zeros = [jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), x) for x in (first.metrics, first.info)]
         none = jnp.zeros((), jnp.float32)
         before = State(state.pipeline, state.obs, none, none, *zeros)
-        action = jnp.clip(jnp.asarray(action, jnp.float32), -1.0, 1.0)
+        action = jnp.clip(as_action(self.action_space(params), action), -1.0, 1.0)
         with _lenient():
             after = self._bind(params).step(before, action)
         moved = like(after.pipeline_state, state.pipeline)
@@ -228,6 +250,19 @@ class Brax:
             truncated=((t >= params.max_steps) | diverged) & ~terminated,
             metrics={name: strong(x) for name, x in metrics.items()},
         )
+
+    def frame(self, state: BraxState, params: BraxParams) -> np.ndarray:
+        """Return a picture of the robot, `[300, 400, 3]` uint8; the camera follows those that walk."""
+        from envs.adapters.mujoco_scene import picture
+
+        sys, links = self._raw.sys, state.pipeline.x
+        pos = np.concatenate([np.zeros((1, 3)), np.asarray(links.pos)])
+        quat = np.concatenate([[[1.0, 0.0, 0.0, 0.0]], np.asarray(links.rot)])
+        view = _VIEWS[self.name]
+        if view.follows:
+            x, y = np.nan_to_num(pos[1, :2])
+            view = replace(view, target=(float(x), float(y), view.target[2]))
+        return picture(sys, pos, quat, view, params.sys.get("geom_size"), tile=view.distance / 8)
 
     @property
     def _raw(self) -> Any:

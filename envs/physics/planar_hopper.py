@@ -182,7 +182,7 @@ class PlanarHopper:
         canvas.line((here - 1, 0), (here + 1, 0), 2, render.WALL_GREY)
         for mark in range(math.floor(2 * here) - 2, math.ceil(2 * here) + 3):
             canvas.line((mark / 2, -0.06), (mark / 2, 0), 2, render.WALL_GREY)
-        points = [tuple(map(float, point)) for point in skeleton(state.q, params.length)]
+        points = [(float(x), float(z)) for x, z in skeleton(state.q, params.length)]
         head, hip, knee, ankle, heel, toe = points
         for start, end, width, color in (
             (heel, toe, 10, render.INK),

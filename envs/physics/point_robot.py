@@ -130,7 +130,8 @@ class PointRobot:
 
     def ascii(self, state: PointRobotState, params: PointRobotParams) -> str:
         """Return where the disc and its goal are as text."""
-        x, z, to_x, to_z = (*map(float, state.position), *map(float, state.goal))
+        x, z = map(float, state.position)
+        to_x, to_z = map(float, state.goal)
         return f"at ({x:+.2f}, {z:+.2f}) m, goal ({to_x:+.2f}, {to_z:+.2f}) m"
 
     def frame(self, state: PointRobotState, params: PointRobotParams) -> np.ndarray:

@@ -140,8 +140,8 @@ class Reacher:
 
         reach = 1.15 * float(jnp.sum(params.length))
         canvas = render.Canvas(360, 360, (-reach, reach), (-reach, reach))
-        elbow, tip = (tuple(map(float, point)) for point in joints(state.angle, params.length))
-        target = tuple(map(float, state.target))
+        elbow, tip = ((float(x), float(z)) for x, z in joints(state.angle, params.length))
+        target = (float(state.target[0]), float(state.target[1]))
         canvas.disc(target, 0.07 * reach, render.GREEN)
         canvas.disc(target, 0.05 * reach, render.PAPER)
         canvas.line((0.0, 0.0), elbow, 14, render.WALL_GREY)
