@@ -21,7 +21,6 @@ from envs.spaces import Box, Discrete, MultiDiscrete, Space
 from jaxrl.ops.losses import gaussian_entropy
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-_QUADRATURE_NODES = 64
 _MAX_UNROLLED = 32
 
 
@@ -252,6 +251,8 @@ class TanhGaussian(distrax.Distribution):
     Source: Haarnoja et al. (2018), https://arxiv.org/abs/1801.01290, appendix C, equation 21.
     """
 
+    quadrature_nodes = 64
+
     def __init__(self, mean: jax.Array, log_std: jax.Array, low: Any = -1.0, high: Any = 1.0):
         super().__init__()
         self._gaussian = DiagonalGaussian(mean, log_std)
@@ -311,7 +312,7 @@ class TanhGaussian(distrax.Distribution):
 
         H = H(Normal) + E[log derivative], within 1e-3 for standard deviations up to 3.
         """
-        nodes, weights = _hermite()
+        nodes, weights = _hermite(self.quadrature_nodes)
         shape = (-1, *(1,) * self._gaussian.mean().ndim)
         latent = self._gaussian._from_standard_normal(jnp.asarray(nodes, self._low.dtype).reshape(shape))
         return self._gaussian.entropy() + jnp.tensordot(
@@ -327,13 +328,16 @@ class TanhGaussian(distrax.Distribution):
 class LatentTanhGaussian(TanhGaussian):
     """The same, told by its latent: draws and the mode are u, and `log_prob(u)` is that of `squash(u)`.
 
-    A ratio of two policies' probabilities is so exact even where tanh saturates.
+    A ratio of two policies' probabilities is so exact even where tanh saturates. The entropy is within 2e-3
+    for standard deviations up to 1.5, at a fifth of the cost: a bonus needs no more.
 
     >>> policy = LatentTanhGaussian(jnp.array([30.0]), jnp.zeros(1))
     >>> latent, log_prob = policy.sample_and_log_prob(seed=jax.random.key(0))
     >>> bool(latent[0] > 20), float(policy.squash(latent)[0]), bool(log_prob == policy.log_prob(latent))
     (True, 1.0, True)
     """
+
+    quadrature_nodes = 12
 
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Return the log-density of the action `squash(value)`, `[...]`."""
@@ -439,8 +443,8 @@ def _log_tanh_derivative(u: jax.Array) -> jax.Array:
 
 
 @functools.cache
-def _hermite() -> tuple[np.ndarray, np.ndarray]:
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE_NODES)
+def _hermite(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(num_nodes)
     return nodes, weights / weights.sum()
 
 

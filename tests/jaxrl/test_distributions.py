@@ -10,7 +10,14 @@ from scipy import stats as scipy_stats
 from tensorflow_probability.substrates import jax as tfp
 
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete
-from jaxrl.distributions import Categorical, DiagonalGaussian, MultiCategorical, TanhGaussian, for_space
+from jaxrl.distributions import (
+    Categorical,
+    DiagonalGaussian,
+    LatentTanhGaussian,
+    MultiCategorical,
+    TanhGaussian,
+    for_space,
+)
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(7, 4)) * 2
@@ -322,6 +329,30 @@ def test_tanh_gaussian_entropy_matches_numerical_integration(std):
     batch = TanhGaussian(MEAN_32, LOG_STD_32, LOW, HIGH)
     single = [float(batch[i].entropy()) for i in range(6)]
     np.testing.assert_allclose(batch.entropy(), single, rtol=1e-5)
+
+
+def test_a_latent_tanh_gaussian_is_the_same_told_by_its_latent():
+    """Also where tanh saturates, where ratios of the actions' probabilities would be lost."""
+    mean, log_std = jnp.array([[0.3, -25.0]]), jnp.array([[-0.5, 0.2]])
+    latent, plain = (kind(mean, log_std, -2.0, 1.0) for kind in (LatentTanhGaussian, TanhGaussian))
+    draw, log_prob = latent.sample_and_log_prob(seed=jax.random.key(0))
+    action, same = plain.sample_and_log_prob(seed=jax.random.key(0))
+    np.testing.assert_array_equal(latent.squash(draw), action)
+    np.testing.assert_array_equal(log_prob, same)
+    np.testing.assert_array_equal(latent.log_prob(draw), plain.log_prob_of_latent(draw))
+    np.testing.assert_array_equal(latent.squash(latent.mode()), plain.mode())
+    np.testing.assert_allclose(latent.entropy(), plain.entropy(), atol=2e-3)
+    np.testing.assert_array_equal(latent[0].log_prob(draw[0]), log_prob[0])
+    near = LatentTanhGaussian(mean + 0.1, log_std, -2.0, 1.0)
+    ratio = DiagonalGaussian(mean + 0.1, log_std).log_prob(draw) - DiagonalGaussian(mean, log_std).log_prob(
+        draw
+    )
+    np.testing.assert_allclose(near.log_prob(draw) - log_prob, ratio, atol=1e-5)
+    np.testing.assert_allclose(latent.kl_divergence(near), plain.gaussian.kl_divergence(near.gaussian))
+    head = for_space(Box(-2.0, 1.0, (1, 2)), squash=True, keep_latent=True)
+    outputs = jnp.concatenate([mean, log_std], axis=-1)
+    np.testing.assert_array_equal(head.to_action(draw), action.reshape(1, 1, 2))
+    np.testing.assert_array_equal(head.distribution(outputs).log_prob(draw), log_prob)
 
 
 def test_tanh_gaussian_mode_and_kl():
