@@ -48,7 +48,8 @@ class Environment(Protocol):
     """A single, unbatched world that never resets itself. See `envs.testing.check_env`.
 
     Optional members, found by `hasattr`: `time_limit(params) -> i32[]` (the step at which episodes
-    are truncated), `action_mask(state, params) -> bool[A]`, `outcomes(state_index, action, params)`
+    are truncated), `check_params(params)` (raises a ValueError where concrete parameters make no sense, such
+    as a map without a goal), `action_mask(state, params) -> bool[A]`, `outcomes(state_index, action, params)`
     (the exact model, see `envs.tabular`), `ascii(state, params) -> str` and
     `frame(state, params) -> uint8[H, W, 3]` (see `envs.render`).
     """
@@ -140,6 +141,8 @@ def make(id: str, **options: Any) -> tuple[Environment, Params]:
 
     >>> env, params = make("FourRooms-v1")
     """
+    if not isinstance(id, str):
+        raise ValueError(f"`id` must be a text such as 'CartPole-v1', got {id!r}")
     if id in _FACTORIES:
         factory = _FACTORIES[id]
     else:

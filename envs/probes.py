@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -65,7 +65,7 @@ class Probe:
         """Return the next state and what happened."""
         t = state.t + 1
         last = t >= self.num_steps
-        signed = jnp.where(action == 1, 1.0, -1.0)
+        signed = jnp.where(as_action(self.action_space(params), action) == 1, 1.0, -1.0)
         reward = {
             "constant": 1.0 * last,
             "signal": state.signal,

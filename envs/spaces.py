@@ -195,6 +195,40 @@ def flat_size(space: Space) -> int:
     raise TypeError(f"`space` must be a Discrete, MultiDiscrete, Box or Dict, got {type(space).__name__}")
 
 
+def as_action(space: Space, action: Any) -> Any:
+    """Return `action` as a world may rely on it: of the space's shape and dtype, integers within their range.
+
+    An integer outside of its range is the nearest one inside, so that no state leaves its bounds because an
+    action did; nothing can be raised inside a compiled program. Numbers of a `Box` are left as they are: how
+    far a world follows them beyond their bounds is its own rule.
+
+    Args:
+      space: of actions.
+      action: one action of it, unbatched; may be traced.
+
+    Raises:
+      ValueError: if the shape, or the kind of number, is another one. Both are known while tracing.
+
+    >>> int(as_action(Discrete(3), 7)), int(as_action(Discrete(3), -1))
+    (2, 0)
+    >>> as_action(Discrete(3), jnp.array([0, 1]))
+    Traceback (most recent call last):
+    ...
+    ValueError: `action` must be one integer of Discrete(n=3, dtype=dtype('int32')), got int32[2]
+    """
+    if isinstance(space, Dict):
+        return {name: as_action(part, action[name]) for name, part in space.spaces.items()}
+    array, is_box = jnp.asarray(action), isinstance(space, Box)
+    fits = is_box or jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
+    if array.shape != space.shape or not fits:
+        what = f"{'' if is_box else 'integer '}{list(space.shape)}" if space.shape else "one integer"
+        raise ValueError(f"`action` must be {what} of {space}, got {array.dtype}{list(array.shape)}")
+    if is_box:
+        return array.astype(space.dtype)
+    last = space.n - 1 if isinstance(space, Discrete) else np.array(space.nvec) - 1
+    return jnp.clip(array.astype(jnp.int32), 0, last).astype(space.dtype)
+
+
 def to_gymnasium(space: Space) -> Any:
     """Return the same space as a `gymnasium.spaces.Space` (imports gymnasium)."""
     from gymnasium import spaces as gym_spaces

@@ -21,7 +21,7 @@ from envs.tabular import Outcomes
 
 LAWS = {
     "protocol": "it has the members of `envs.Environment`, is hashable, and equals its copy",
-    "params": "parameters are a pytree of arrays with strong dtypes and no static field",
+    "params": "parameters are a pytree of arrays with strong dtypes and no static field, and make sense",
     "spaces": "both spaces are of `envs.spaces`, hashable, and can be asked for inside a traced function",
     "trace": "`reset` and `step` can be traced: no Python decision depends on a value",
     "carry": "`step` returns a state of the same structure, shapes and strong dtypes as `reset`",
@@ -39,6 +39,7 @@ LAWS = {
     "time limit": "an episode ends at `time_limit(params)` steps at the latest and is not truncated before",
     "no reset": "`step` never starts a new episode",
     "current": "`Step.obs` shows the state that `step` returns, not the one before",
+    "actions": "an integer action outside of its space does what one inside does",
     "params used": "`reset` or `step` depends on the floating-point parameters that it is given",
     "action mask": "`action_mask` is `[A]` bool and allows some action",
     "outcomes": "`outcomes`, `state_index` and `start_distribution` agree with what happens",
@@ -54,6 +55,9 @@ MAX_DEVIATION = 5.3
 MAX_ALIKE = 2.0
 MIN_UNLIKE = 3.0
 MIN_ENDS = 64
+# From so many states actions outside of their range are tried, and compared with so many inside.
+NUM_STATES = 16
+MAX_ACTIONS = 64
 
 
 class ConformanceError(AssertionError):
@@ -159,6 +163,7 @@ def check_env(
             _check_past_the_end(env, run(env, short, restart=False))
         checked.append("time limit")
     _check_current(env, params, played, seed)
+    _check_actions(env, params, played, seed)
     _check_params_used(env, params, played, run)
     for law, member, check in (
         ("action mask", "action_mask", _check_mask),
@@ -209,6 +214,11 @@ def _check_params(env: Environment, params: Params) -> None:
             raise ConformanceError(env.id, "params", f"{name} has the weak dtype {leaf.dtype}")
         if jnp.issubdtype(leaf.dtype, jnp.floating) and np.isnan(np.asarray(leaf, np.float32)).any():
             raise ConformanceError(env.id, "params", f"{name} is NaN")
+    if hasattr(env, "check_params"):
+        try:
+            env.check_params(params)  # type: ignore[attr-defined]
+        except ValueError as error:
+            raise ConformanceError(env.id, "params", str(error)) from error
     for name in _static_fields(params):
         raise ConformanceError(env.id, "params", f"{name} is static, so that changing it compiles anew")
 
@@ -597,24 +607,68 @@ def _check_current(env: Environment, params: Params, played: Transition, seed: i
     starts = (np.maximum.accumulate(np.where(first, step, 0), axis=0), np.arange(first.shape[1]))
     if changes(first) or not changes(~first) or done.all():
         return
-    types, _ = jax.eval_shape(env.reset, _abstract_key(), params)
 
     def other_obs(key, state, params):
         key_action, key_step = jax.random.split(key)
         action, _ = _random_action(env, key_action, state, params)
         return env.step(key_step, state, action, params)[1].obs
 
-    def flat(x: np.ndarray, kind: Any) -> jax.Array:
-        rows = jnp.asarray(x.reshape((-1, *x.shape[2:])))
-        return jax.random.wrap_key_data(rows) if _is_key(kind) else rows
-
-    states = jax.tree.map(flat, played.before, types)
+    states = _states_before(env, params, played)
     keys = jax.random.split(jax.random.key(seed + 1), first.size)
     others = jax.jit(jax.vmap(other_obs, in_axes=(0, 0, None)))(keys, states, params)
     others = jax.tree.map(lambda x, y: np.asarray(x).reshape(y.shape), others, played.step.obs)
     if _difference(others, played.step.obs) is None:
         seen = "in the first step it is the first observation, and later no action and no key changes it"
         raise ConformanceError(env.id, "current", seen)
+
+
+def _check_actions(env: Environment, params: Params, played: Transition, seed: int) -> None:
+    """Check, from states of the rollout, integers beyond both ends of the range.
+
+    A state that keeps such a number, or a step as long as it, would leave its bounds. Of many actions only
+    the first and the last are compared with.
+    """
+    space = env.action_space(params)
+    if not isinstance(space, Discrete | MultiDiscrete):
+        return
+    last = np.asarray(space.n if isinstance(space, Discrete) else space.nvec, np.int32) - 1
+    few = isinstance(space, Discrete) and space.n <= MAX_ACTIONS
+    inside = list(np.arange(space.n, dtype=np.int32)) if few else [np.zeros_like(last), last]
+    limits = np.iinfo(np.int32)
+    outside = [np.full_like(last, limits.min), -np.ones_like(last), last + 1, np.full_like(last, limits.max)]
+    over_actions = jax.vmap(env.step, in_axes=(None, None, 0, None))
+
+    @jax.jit
+    def step(keys, states, params):
+        actions = jnp.asarray(np.stack([*inside, *outside]), jnp.int32)
+        return jax.vmap(over_actions, in_axes=(0, 0, None, None))(keys, states, actions, params)
+
+    rows = np.linspace(0, played.first.size - 1, NUM_STATES, dtype=int)
+    states = jax.tree.map(lambda x: x[rows], _states_before(env, params, played))
+    try:
+        out = _to_numpy(step(jax.random.split(jax.random.key(seed + 2), NUM_STATES), states, params))
+    except Exception as error:
+        raise ConformanceError(env.id, "actions", _first_line(error)) from error
+    for i, action in enumerate(outside, len(inside)):
+        for row in range(NUM_STATES):
+            does = jax.tree.map(lambda x, row=row, i=i: x[row, i], out)
+            if not any(
+                _difference(does, jax.tree.map(lambda x, row=row, j=j: x[row, j], out)) is None
+                for j in range(len(inside))
+            ):
+                seen = f"from some state, {action.tolist()} does what no action of {space} does"
+                raise ConformanceError(env.id, "actions", f"{seen}; `envs.spaces.as_action` maps it inside")
+
+
+def _states_before(env: Environment, params: Params, played: Transition) -> State:
+    """Return the states that the steps of the rollout were taken from, `[T * B, ...]`."""
+    types, _ = jax.eval_shape(env.reset, _abstract_key(), params)
+
+    def flat(x: np.ndarray, kind: Any) -> jax.Array:
+        rows = jnp.asarray(x.reshape((-1, *x.shape[2:])))
+        return jax.random.wrap_key_data(rows) if _is_key(kind) else rows
+
+    return jax.tree.map(flat, played.before, types)
 
 
 def _check_params_used(

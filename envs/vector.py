@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.interpreters import partial_eval
 
@@ -128,6 +129,10 @@ class VecEnv:
     ):
         if reset not in get_args(ResetMode):
             raise ValueError(f"`reset` must be one of {get_args(ResetMode)}, got {reset!r}")
+        if isinstance(env, type) or not all(hasattr(env, member) for member in ("reset", "step")):
+            raise ValueError(f"`env` must be an environment, the first that `envs.make` returns, got {env!r}")
+        if not isinstance(num_envs, int | np.integer):
+            raise ValueError(f"`num_envs` must be an integer, got {num_envs!r}")
         if num_envs < 1:
             raise ValueError(f"`num_envs` must be at least 1, got {num_envs}")
         if time_limit is not None and time_limit < 1:
@@ -190,7 +195,13 @@ class VecEnv:
           vec_state: as `reset` or `step` returned it.
           action: `[N, ...]`.
           params: one set of parameters, shared by all (with `params_dist`: what it draws from).
+
+        Raises:
+          ValueError: if there is not one action for each environment.
         """
+        for shape in map(jnp.shape, jax.tree.leaves(action)):
+            if shape[:1] != (self.num_envs,):
+                raise ValueError(f"`action` must hold one for each of {self.num_envs}, got {list(shape)}")
         # One split for all: on a CPU the number of calls counts, not that of the keys.
         keys = jax.random.split(key, self.num_envs + self._num_drawn)
         drawn = self.params_dist is not None

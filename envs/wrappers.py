@@ -2,13 +2,13 @@
 
 A wrapper is an environment like any other. What it keeps in its state lies around the inner state, and its
 numbers lie around the inner params (`WrappedParams`), so that they are traced and mapped over like others.
-Optional members (`time_limit`, `action_mask`, `ascii`, `frame`) are there if the inner environment has them;
-the exact model is, unless the wrapper changes what a state is.
+Optional members (`time_limit`, `check_params`, `draw`, `action_mask`, `ascii`, `frame`) are there if the
+inner environment has them; the exact model is, unless the wrapper changes what a state is.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action, fl
 from envs.tabular import Outcomes
 
 _MODEL = ("num_states", "state_index", "state_at", "start_distribution", "outcomes")
-_PASSED = (*_MODEL, "time_limit", "action_mask", "ascii", "frame")
+_PASSED = (*_MODEL, "time_limit", "check_params", "draw", "action_mask", "ascii", "frame")
 
 
 @struct.dataclass
@@ -87,6 +87,9 @@ class Wrapper:
         """Return the params of the inner environment."""
         return params.env if self.own else params
 
+    def _with_inner(self, params: Params, inner: Params) -> Params:
+        return replace(params, env=inner) if self.own else inner
+
     def inner_state(self, state: State) -> State:
         """Return the state of the inner environment."""
         return state.env if self.has_state else state
@@ -114,7 +117,9 @@ class Wrapper:
         member = getattr(self.env, name)
         if name == "num_states":
             return member
-        if name in ("time_limit", "start_distribution"):
+        if name == "draw":
+            return lambda key, params: self._with_inner(params, member(key, self.inner_params(params)))
+        if name in ("time_limit", "check_params", "start_distribution"):
             return lambda params: member(self.inner_params(params))
         if name in ("outcomes", "state_at"):
             return lambda *args: member(*args[:-1], self.inner_params(args[-1]))
@@ -401,8 +406,7 @@ class FrameStack(Wrapper):
         space = self.env.observation_space(self.env.default_params())
         if not isinstance(space, Box) or not space.shape:
             raise ValueError(f"`env` must have arrays to stack, got {space}; FlattenObservation makes some")
-        if self.count < 1:
-            raise ValueError(f"`count` must be at least 1, got {self.count}")
+        _check_count(self.count)
 
     def observation_space(self, params: Params) -> Box:
         """Return the bounds, repeated."""
@@ -599,8 +603,7 @@ class ActionRepeat(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
-        if self.count < 1:
-            raise ValueError(f"`count` must be at least 1, got {self.count}")
+        _check_count(self.count)
 
     def __getattr__(self, name: str) -> Any:
         if name == "time_limit":
@@ -786,6 +789,8 @@ def wrap(env: Any, params: Params, name: str, **options: Any) -> tuple[Wrapper, 
     >>> env.id
     'FrameStack(CartPole-v1, count=2)'
     """
+    if isinstance(env, type) or not hasattr(env, "observation_space"):
+        raise ValueError(f"`env` must be an environment, the first that `envs.make` returns, got {env!r}")
     if name not in WRAPPERS:
         raise ValueError(unknown("wrapper", name, list(WRAPPERS)))
     try:
@@ -802,6 +807,13 @@ def _vector_size(wrapper: Wrapper) -> int:
             f"`env` must have a vector of observations, got {space}; FlattenObservation makes one"
         )
     return space.shape[0]
+
+
+def _check_count(count: Any) -> None:
+    if not isinstance(count, int | np.integer):
+        raise ValueError(f"`count` must be an integer, got {count!r}")
+    if count < 1:
+        raise ValueError(f"`count` must be at least 1, got {count}")
 
 
 def _choose(condition: jax.Array, a: Any, b: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from envs.adapters.conversion import like, sorted_options, strong
 from envs.core import Obs, Params, State, Step, require
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 # Written out, so that listing them imports nothing. The pixel worlds prepare their textures on first use.
 NAMES = (
@@ -79,9 +79,10 @@ class Craftax:
         key, key_state = (jax.random.key_data(k) for k in jax.random.split(key))
         env, before = _build(self), state.replace(state_rng=key_state)
         endless = params.replace(max_timesteps=jnp.int32(np.iinfo(np.int32).max))
+        action = as_action(self.action_space(params), action)
         with jax.numpy_rank_promotion("allow"):
             # Its own clock ends the achievements' bookkeeping as it does here.
-            obs, after, reward, _, info = env.step_env(key, before, jnp.asarray(action, jnp.int32), params)
+            obs, after, reward, _, info = env.step_env(key, before, action, params)
             terminated = env.is_terminal(after, endless)
         truncated = (after.timestep >= params.max_timesteps) & ~terminated
         metrics = {name: strong(jnp.float32(x)) for name, x in info.items() if name != "discount"}

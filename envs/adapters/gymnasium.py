@@ -29,7 +29,7 @@ from flax import struct
 
 from envs.adapters.conversion import sorted_options
 from envs.core import Obs, Step, require
-from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action
 
 # None is listed: any id that `gymnasium.make` knows is accepted.
 NAMES = ()
@@ -104,9 +104,7 @@ class Gymnasium:
     ) -> tuple[GymnasiumState, Step]:
         """Return the next state and what happened; ignores `key`. Nothing happens after the end."""
         host = _host(self)
-        action = jax.tree.map(
-            lambda x, kind: jnp.asarray(x, kind.dtype), action, jax.eval_shape(self._an_action)
-        )
+        action = as_action(host.action_space, action)
         handle, obs, reward, terminated, truncated = jax.pure_callback(
             host.step, host.step_types, state.handle, state.over, action, vmap_method="broadcast_all"
         )
@@ -116,9 +114,6 @@ class Gymnasium:
             truncated = (truncated | (t >= params.max_steps)) & ~terminated
         over = state.over | terminated
         return GymnasiumState(handle, t, over, obs), Step(obs, reward, terminated | state.over, truncated)
-
-    def _an_action(self) -> Any:
-        return _host(self).action_space.sample(jax.random.key(0))
 
 
 class LimitedGymnasium(Gymnasium):

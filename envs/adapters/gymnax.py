@@ -23,7 +23,7 @@ from jax.core import Tracer
 
 from envs.adapters.conversion import frozen, sorted_options, strong
 from envs.core import Obs, Params, State, Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 # Written out, so that listing them does not import gymnax (about 3 s). MNISTBandit-bsuite downloads its data.
 NAMES = (
@@ -211,7 +211,7 @@ class Gymnax:
     def step(self, key: jax.Array, state: State, action: Any, params: Params) -> tuple[State, Step]:
         """Return the next state and what happened; no metrics."""
         raw = self._raw
-        action = jnp.asarray(action, self.action_space(params).dtype)
+        action = as_action(self.action_space(params), action)
         with jax.numpy_rank_promotion("allow"):
             if self.name == "Asterix-MinAtar":
                 key, key_spawn = jax.random.split(key)

@@ -19,7 +19,7 @@ from flax import struct
 
 from envs.adapters.conversion import any_box, like, sorted_options, strong
 from envs.core import Obs, Step, require
-from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action
 
 # Written out, so that listing them imports nothing; those of `LEFT_OUT` are not among them.
 NAMES = (
@@ -122,7 +122,7 @@ class Jumanji:
         raw = state.raw.replace(key=jax.random.key_data(key))
         if params.max_steps is not None:
             raw = raw.replace(step_count=jnp.zeros_like(raw.step_count))
-        action = jnp.asarray(action, self.action_space(params).dtype)  # type: ignore[union-attr]
+        action = as_action(self.action_space(params), action)
         with jax.numpy_rank_promotion("allow"):
             after, timestep = _build(self.name, self.options).step(raw, action)
         t = state.t + 1

@@ -15,7 +15,7 @@ from flax import struct
 
 from envs.adapters.conversion import any_box, like, sorted_options, strong
 from envs.core import Obs, Step, require, unknown
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 # Written out, so that listing them imports nothing.
 NAMES = (
@@ -156,7 +156,7 @@ class Navix:
             state=state.raw.replace(key=jax.random.key_data(key)),
         )
         with jax.numpy_rank_promotion("allow"):
-            timestep = env._step(before, jnp.asarray(action, jnp.int32))
+            timestep = env._step(before, as_action(self.action_space(params), action))
         after = NavixState(like(self._strip(timestep.state), state.raw), state.t + 1)
         return after, Step(
             obs=strong(timestep.observation),

@@ -15,7 +15,7 @@ from flax import struct
 
 from envs.adapters.conversion import any_box, like, sorted_options, strong
 from envs.core import Obs, Step, require
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 _XLAND = (
     *("R1-9x9", "R1-11x11", "R1-13x13", "R1-15x15", "R1-17x17"),
@@ -122,7 +122,7 @@ class XMiniGrid:
             observation=None,  # type: ignore[arg-type]
         )
         with jax.numpy_rank_promotion("allow"):
-            timestep = env.step(theirs, before, jnp.asarray(action, jnp.int32))
+            timestep = env.step(theirs, before, as_action(self.action_space(params), action))
         terminated = timestep.discount == 0
         # The clock is read anew: theirs truncates at the exact step only, and not after it.
         truncated = (timestep.state.step_num >= params.max_steps) & ~terminated

@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, check_probabilities, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Discrete
+from envs.spaces import Discrete, as_action
 from envs.tabular import Outcomes
 
 
@@ -108,8 +108,9 @@ class BernoulliBandit:
         self, key: jax.Array, state: BanditState, action: jax.Array, params: BanditParams
     ) -> tuple[BanditState, Step]:
         """Return what pulling arm `action` gave."""
+        action = as_action(self.action_space(params), action)
         reward = (jax.random.uniform(key) < params.probabilities[action]).astype(jnp.float32)
-        state = Pull(t=state.t + 1, arm=jnp.asarray(action, jnp.int32), reward=reward)
+        state = Pull(t=state.t + 1, arm=action, reward=reward)
         metrics = regret_metrics(params.probabilities, action)
         return state, Step(jnp.int32(0), reward, jnp.bool_(False), state.t >= params.max_steps, metrics)
 

@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, check_finite, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -125,11 +125,12 @@ class ContextualBandit:
         self, key: jax.Array, state: ContextualBanditState, action: jax.Array, params: ContextualBanditParams
     ) -> tuple[ContextualBanditState, Step]:
         """Return whether item `action` was clicked, and the next visitor."""
+        action = as_action(self.action_space(params), action)
         key_click, key_context = jax.random.split(key)
         expected = self.expected_rewards(state, params)
         reward = (jax.random.uniform(key_click) < expected[action]).astype(jnp.float32)
         context = jax.random.normal(key_context, (self.num_features,))
-        pull = Pull(t=state.pull.t + 1, arm=jnp.asarray(action, jnp.int32), reward=reward)
+        pull = Pull(t=state.pull.t + 1, arm=action, reward=reward)
         metrics = regret_metrics(expected, action)
         return ContextualBanditState(pull=pull, context=context), Step(
             context, reward, jnp.bool_(False), pull.t >= params.max_steps, metrics

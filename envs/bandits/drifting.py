@@ -8,7 +8,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, check_finite, check_positive, check_probabilities, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Discrete
+from envs.spaces import Discrete, as_action
 
 
 @struct.dataclass
@@ -116,13 +116,14 @@ class DriftingBandit:
         self, key: jax.Array, state: DriftingBanditState, action: jax.Array, params: DriftingBanditParams
     ) -> tuple[DriftingBanditState, Step]:
         """Return what pulling arm `action` gave; then the means change."""
+        action = as_action(self.action_space(params), action)
         key_normal, key_switch = jax.random.split(key)
         noise = jax.random.normal(key_normal, (1 + self.num_arms,))
         reward = state.means[action] + params.scale * noise[0]
         metrics = regret_metrics(state.means, action)
         switched = jax.random.uniform(key_switch) < params.switch_probability
         means = jnp.where(switched, params.spread * noise[1:], state.means + params.drift * noise[1:])
-        pull = Pull(t=state.pull.t + 1, arm=jnp.asarray(action, jnp.int32), reward=reward)
+        pull = Pull(t=state.pull.t + 1, arm=action, reward=reward)
         truncated = pull.t >= params.max_steps
         return DriftingBanditState(pull=pull, means=means), Step(
             jnp.int32(0), reward, jnp.bool_(False), truncated, metrics

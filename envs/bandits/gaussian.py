@@ -8,7 +8,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, check_finite, check_positive, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Discrete
+from envs.spaces import Discrete, as_action
 
 
 @struct.dataclass
@@ -98,8 +98,9 @@ class GaussianBandit:
         self, key: jax.Array, state: Pull, action: jax.Array, params: GaussianBanditParams
     ) -> tuple[Pull, Step]:
         """Return what pulling arm `action` gave."""
+        action = as_action(self.action_space(params), action)
         reward = params.means[action] + params.scales[action] * jax.random.normal(key)
-        state = Pull(t=state.t + 1, arm=jnp.asarray(action, jnp.int32), reward=reward)
+        state = Pull(t=state.t + 1, arm=action, reward=reward)
         metrics = regret_metrics(params.means, action)
         return state, Step(jnp.int32(0), reward, jnp.bool_(False), state.t >= params.max_steps, metrics)
 

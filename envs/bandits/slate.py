@@ -8,7 +8,7 @@ from flax import struct
 
 from envs.bandits.arms import check_probabilities
 from envs.core import Step
-from envs.spaces import Box, MultiDiscrete
+from envs.spaces import Box, MultiDiscrete, as_action
 
 
 @struct.dataclass
@@ -120,7 +120,7 @@ class SlateBandit:
         self, key: jax.Array, state: SlateBanditState, action: jax.Array, params: SlateBanditParams
     ) -> tuple[SlateBanditState, Step]:
         """Return what was clicked on the slate `action`."""
-        slate = jnp.asarray(action, jnp.int32)
+        slate = as_action(self.action_space(params), action)
         chance = self.click_probabilities(slate, params)
         clicks = (jax.random.uniform(key, (self.num_slots,)) < chance).astype(jnp.float32)
         # The best slate puts the most attractive items where most is looked at.

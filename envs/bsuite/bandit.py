@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -84,8 +84,9 @@ class SimpleBandit:
         self, key: jax.Array, state: Pull, action: jax.Array, params: SimpleBanditParams
     ) -> tuple[Pull, Step]:
         """Return what pulling arm `action` gave; ignores `key`."""
+        action = as_action(self.action_space(params), action)
         reward = params.rewards[action]
-        state = Pull(t=state.t + 1, arm=jnp.asarray(action, jnp.int32), reward=reward)
+        state = Pull(t=state.t + 1, arm=action, reward=reward)
         metrics = regret_metrics(params.rewards, action)
         return state, Step(jnp.ones(1, jnp.float32), reward, jnp.bool_(True), jnp.bool_(False), metrics)
 

@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -88,7 +88,8 @@ class Catch:
         self, key: jax.Array, state: CatchState, action: jax.Array, params: CatchParams
     ) -> tuple[CatchState, Step]:
         """Return the next state and what happened; ignores `key`."""
-        paddle = jnp.clip(state.paddle + jnp.asarray(action, jnp.int32) - 1, 0, self.columns - 1)
+        action = as_action(self.action_space(params), action)
+        paddle = jnp.clip(state.paddle + action - 1, 0, self.columns - 1)
         row = jnp.minimum(state.row + 1, self.rows - 1)
         state = CatchState(ball=state.ball, paddle=paddle, row=row)
         terminated = row == self.rows - 1

@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.core import Step
 from envs.mdps.deep_sea import DeepSeaState
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 MAPPING_SEED = 42
 
@@ -112,6 +112,7 @@ class PaddedDeepSea:
         self, key: jax.Array, state: DeepSeaState, action: jax.Array, params: PaddedDeepSeaParams
     ) -> tuple[DeepSeaState, Step]:
         """Return the state one row deeper and what happened; at the end nothing happens."""
+        action = as_action(self.action_space(params), action)
         key_slip, key_noise = jax.random.split(key)
         last = jnp.minimum(params.depth, self.size) - 1
         over, row, column = state.row > last, jnp.minimum(state.row, last), state.column

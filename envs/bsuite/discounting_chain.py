@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 PAY_STEPS = (1, 3, 10, 30, 100)
 
@@ -79,7 +79,8 @@ class DiscountingChain:
         self, key: jax.Array, state: DiscountingChainState, action: jax.Array, params: DiscountingChainParams
     ) -> tuple[DiscountingChainState, Step]:
         """Return the next state and what happened; ignores `key`."""
-        chain = jnp.where(state.t == 0, jnp.clip(jnp.asarray(action, jnp.int32), 0, 4), state.chain)
+        action = as_action(self.action_space(params), action)
+        chain = jnp.where(state.t == 0, action, state.chain)
         state = DiscountingChainState(chain=chain, t=state.t + 1)
         paid = state.t == jnp.asarray(PAY_STEPS)[chain]
         reward = jnp.where(paid, params.rewards[chain], 0.0)

@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step, require
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 _MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 
@@ -101,6 +101,7 @@ class ImageBandit:
         self, key: jax.Array, state: ImageBanditState, action: jax.Array, params: ImageBanditParams
     ) -> tuple[ImageBanditState, Step]:
         """Return what the guess gave; ignores `key`."""
+        action = as_action(self.action_space(params), action)
         right = action == params.labels[state.shown]
         reward = jnp.where(right, jnp.float32(1.0), -1.0)
         blank = jnp.zeros((self.height, self.width), jnp.float32)

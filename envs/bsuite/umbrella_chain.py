@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -94,8 +94,9 @@ class UmbrellaChain:
         self, key: jax.Array, state: UmbrellaChainState, action: jax.Array, params: UmbrellaChainParams
     ) -> tuple[UmbrellaChainState, Step]:
         """Return the next state and what happened."""
+        action = as_action(self.action_space(params), action)
         key_reward, key_obs = jax.random.split(key)
-        has = jnp.where(state.t == 0, jnp.clip(jnp.asarray(action, jnp.int32), 0, 1), state.has)
+        has = jnp.where(state.t == 0, action, state.has)
         state = UmbrellaChainState(need=state.need, has=has, t=state.t + 1)
         terminated = state.t >= params.length
         good = jnp.where(terminated, has == state.need, jax.random.bernoulli(key_reward))

@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -134,7 +134,8 @@ class Acrobot:
         self, key: jax.Array, state: AcrobotState, action: jax.Array, params: AcrobotParams
     ) -> tuple[AcrobotState, Step]:
         """Return the state one Runge-Kutta step later; ignores `key`."""
-        torque = params.torque * (jnp.clip(jnp.asarray(action, jnp.int32), 0, 2) - 1)
+        action = as_action(self.action_space(params), action)
+        torque = params.torque * (action - 1)
         h = params.time_step
         y = jnp.stack([state.angle_1, state.angle_2, state.velocity_1, state.velocity_2])
         k1 = _derivative(y, torque, params)

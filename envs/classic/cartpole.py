@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -116,7 +116,8 @@ class CartPole:
         self, key: jax.Array, state: CartPoleState, action: jax.Array, params: CartPoleParams
     ) -> tuple[CartPoleState, Step]:
         """Return the state one Euler step later; ignores `key`."""
-        state = euler_step(state, jnp.where(action >= 1, params.force, -params.force), params)
+        action = as_action(self.action_space(params), action)
+        state = euler_step(state, jnp.where(action == 1, params.force, -params.force), params)
         terminated = (jnp.abs(state.position) > params.position_limit) | (
             jnp.abs(state.angle) > params.angle_limit
         )

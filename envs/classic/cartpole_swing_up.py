@@ -11,7 +11,7 @@ from flax import struct
 from envs.classic.acrobot import wrap
 from envs.classic.cartpole import CartPoleState, euler_step, picture
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -122,7 +122,8 @@ class CartPoleSwingUp:
         self, key: jax.Array, state: CartPoleState, action: jax.Array, params: SwingUpParams
     ) -> tuple[CartPoleState, Step]:
         """Return the state one Euler step later; ignores `key`."""
-        push = (jnp.clip(jnp.asarray(action, jnp.int32), 0, 2) - 1).astype(jnp.float32)
+        action = as_action(self.action_space(params), action)
+        push = (action - 1).astype(jnp.float32)
         state = euler_step(state, push * params.force, params)
         state = state.replace(angle=wrap(state.angle))  # type: ignore[attr-defined]
         near, slow = self._near_and_slow(state, params)

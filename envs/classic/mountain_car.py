@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -109,6 +109,7 @@ class MountainCar:
         self, key: jax.Array, state: MountainCarState, action: jax.Array, params: MountainCarParams
     ) -> tuple[MountainCarState, Step]:
         """Return the next state and what happened; ignores `key`."""
+        action = as_action(self.action_space(params), action)
         throttle, effort = self._push(action)
         slope = jnp.cos(3 * state.position)
         velocity = state.velocity + throttle * params.force - slope * params.gravity
@@ -171,7 +172,7 @@ class MountainCar:
 
     def _push(self, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the throttle between -1 and 1, and the action that is paid for."""
-        push = (jnp.clip(jnp.asarray(action, jnp.int32), 0, 2) - 1).astype(jnp.float32)
+        push = (action - 1).astype(jnp.float32)
         return push, push
 
     def _observe(self, state: MountainCarState) -> jax.Array:
@@ -209,7 +210,7 @@ class MountainCarContinuous(MountainCar):
         return Box(-1.0, 1.0, (1,))
 
     def _push(self, action: jax.Array) -> tuple[jax.Array, jax.Array]:
-        effort = jnp.asarray(action, jnp.float32)[0]
+        effort = action[0]
         return jnp.clip(effort, -1.0, 1.0), effort
 
 

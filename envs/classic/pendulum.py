@@ -10,7 +10,7 @@ from flax import struct
 
 from envs.classic.acrobot import wrap
 from envs.core import Step
-from envs.spaces import Box
+from envs.spaces import Box, as_action
 
 
 @struct.dataclass
@@ -111,7 +111,8 @@ class Pendulum:
         self, key: jax.Array, state: PendulumState, action: jax.Array, params: PendulumParams
     ) -> tuple[PendulumState, Step]:
         """Return the state one semi-implicit Euler step later; ignores `key`."""
-        torque = jnp.clip(jnp.asarray(action, jnp.float32)[0], -params.torque_limit, params.torque_limit)
+        action = as_action(self.action_space(params), action)
+        torque = jnp.clip(action[0], -params.torque_limit, params.torque_limit)
         cost = jnp.square(wrap(state.angle)) + 0.1 * jnp.square(state.velocity) + 0.001 * jnp.square(torque)
         inertia = params.mass * jnp.square(params.length) / 3
         weight = params.mass * params.gravity * params.length / 2

@@ -14,7 +14,7 @@ from flax import struct
 
 from envs.core import Step
 from envs.mdps.exact import sample_index
-from envs.spaces import Box, Discrete, Space
+from envs.spaces import Box, Discrete, Space, as_action
 from envs.tabular import Outcomes
 
 FLOOR, WALL, PIT, GOAL = range(4)
@@ -153,6 +153,40 @@ class GridWorld:
         """Return the step at which episodes are truncated."""
         return params.max_steps
 
+    def check_params(self, params: GridParams) -> None:
+        """Check concrete parameters: shapes, kinds of cells, probabilities, and that goals can be reached.
+
+        Raises:
+          ValueError: naming the field that makes no sense.
+
+        >>> env = GridWorld()
+        >>> params = env.default_params()
+        >>> env.check_params(params.replace(slip=jnp.float32(1.5)))
+        Traceback (most recent call last):
+        ...
+        ValueError: `slip` must lie in [0, 1], got 1.5
+        """
+        cells, start, slip = (np.asarray(x) for x in (params.cells, params.start, params.slip))
+        if cells.shape != self.shape or not np.issubdtype(cells.dtype, np.integer):
+            raise ValueError(
+                f"`cells` must be integers {list(self.shape)}, as the environment's map is, got {cells.dtype}"
+                f"{list(cells.shape)}; another size is another environment, made with `map`"
+            )
+        if not np.isin(cells, (FLOOR, WALL, PIT, GOAL)).all():
+            raise ValueError(f"`cells` must be FLOOR, WALL, PIT or GOAL, 0 to 3, got {np.unique(cells)}")
+        if start.shape != (self.num_states,) or not (start >= 0).all() or not start.sum() > 0:
+            raise ValueError(
+                f"`start` must be [{self.num_states}] probabilities, not all 0, got {list(start.shape)} with "
+                f"the sum {start.sum():g}"
+            )
+        if slip.shape != () or not 0 <= slip <= 1:
+            raise ValueError(f"`slip` must lie in [0, 1], got {slip}")
+        if not is_solvable(params, self.pits_restart):
+            raise ValueError(
+                "`cells` must hold a goal that can be reached from every start, got\n"
+                + self.ascii(None, params)
+            )
+
     def observation_space(self, params: GridParams) -> Space:
         """Return `Discrete(H * W)`, or a `Box` `[H, W, 4]` for images."""
         if self.observation == "image":
@@ -173,6 +207,7 @@ class GridWorld:
         self, key: jax.Array, state: GridState, action: jax.Array, params: GridParams
     ) -> tuple[GridState, Step]:
         """Return the next state and what happened; a walker in a pit or on a goal stays there."""
+        action = as_action(self.action_space(params), action)
         direction = self._direction(action) + self._turn(jax.random.uniform(key), params)
         position, reward, terminated = self._move(state.position, direction, params)
         state = GridState(position=position, t=state.t + 1)

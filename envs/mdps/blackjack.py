@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.core import Step
 from envs.mdps.exact import sample_index
-from envs.spaces import Discrete, MultiDiscrete, Space
+from envs.spaces import Discrete, MultiDiscrete, Space, as_action
 from envs.tabular import Outcomes
 
 STICK, HIT = range(2)
@@ -138,6 +138,7 @@ class Blackjack:
         self, key: jax.Array, state: BlackjackState, action: jax.Array, params: BlackjackParams
     ) -> tuple[BlackjackState, Step]:
         """Return the next state and what happened; where the game is over nothing happens."""
+        action = as_action(self.action_space(params), action)
         key_card, key_dealer = jax.random.split(key)
         hit = action >= HIT
         total, ace = _add(state.total, state.ace, sample_index(key_card, params.cards) + 1)

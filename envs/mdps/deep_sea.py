@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete, Space
+from envs.spaces import Box, Discrete, Space, as_action
 from envs.tabular import Outcomes
 
 
@@ -131,6 +131,7 @@ class DeepSea:
         self, key: jax.Array, state: DeepSeaState, action: jax.Array, params: DeepSeaParams
     ) -> tuple[DeepSeaState, Step]:
         """Return the state one row deeper and what happened; at the end nothing happens."""
+        action = as_action(self.action_space(params), action)
         # As data, for where params differ the branch becomes a choice, which would count as another use.
         data, kind = jax.random.key_data(key), jax.random.key_impl(key)
 

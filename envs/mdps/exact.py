@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Discrete, Space
+from envs.spaces import Discrete, Space, as_action
 from envs.tabular import Outcomes
 
 
@@ -67,6 +67,7 @@ class ExactWorld:
         self, key: jax.Array, state: ExactState, action: jax.Array, params: Any
     ) -> tuple[ExactState, Step]:
         """Return the next state and what happened, drawn from `outcomes`."""
+        action = as_action(self.action_space(params), action)
         following = self.outcomes(state.index, action, params)
         branch = sample_index(key, following.probability)
         index, terminated = following.next_state[branch], following.terminated[branch]

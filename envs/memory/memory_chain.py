@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -96,6 +96,7 @@ class MemoryChain:
         self, key: jax.Array, state: MemoryChainState, action: jax.Array, params: MemoryChainParams
     ) -> tuple[MemoryChainState, Step]:
         """Return the next state and what happened; ignores `key`."""
+        action = as_action(self.action_space(params), action)
         obs = self._observe(state, params)
         terminated = state.t >= params.length
         asked = state.t == params.length

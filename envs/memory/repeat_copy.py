@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass
@@ -86,6 +86,7 @@ class RepeatCopy:
         self, key: jax.Array, state: RepeatCopyState, action: jax.Array, params: RepeatCopyParams
     ) -> tuple[RepeatCopyState, Step]:
         """Return the next state and what happened; ignores `key`."""
+        action = as_action(self.action_space(params), action)
         steps = self.time_limit(params)
         writes = (state.t >= self.length) & (state.t < steps)
         right = action == state.symbols[state.t % self.length]

@@ -13,7 +13,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 SIZE = 10
 NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
@@ -131,8 +131,8 @@ class MinAtar:
         self, key: jax.Array, state: MinAtarState, action: jax.Array, params: MinAtarParams
     ) -> tuple[MinAtarState, Step]:
         """Return the state one frame later and what happened."""
+        action = as_action(self.action_space(params), action)
         words = jax.random.bits(key, (1 + self.step_words,), jnp.uint32)
-        action = jnp.asarray(action, jnp.int32)
         if self.minimal_actions:
             action = one_of(self.useful, action)
         sticks = (words[0] >> 8).astype(jnp.float32) * 2.0**-24 < params.sticky_action_prob

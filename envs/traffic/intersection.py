@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step, unknown
-from envs.spaces import Box, Discrete
+from envs.spaces import Box, Discrete, as_action
 
 GREEN, YELLOW, CLEARING, CROSS_GREEN, CROSS_YELLOW, CROSS_CLEARING = range(6)
 
@@ -281,6 +281,7 @@ class Intersection:
         self, key: jax.Array, state: IntersectionState, action: jax.Array, params: IntersectionParams
     ) -> tuple[IntersectionState, Step]:
         """Return the state half a second later; the light is the one that was seen before the step."""
+        action = as_action(self.action_space(params), action)
         phase, _ = signal(state, params)
         position, speed = drive(state, params.accelerations[action], params)
         u = jax.random.uniform(key, (2, 2))

@@ -9,6 +9,7 @@ import pytest
 
 import envs
 from envs import core
+from envs.spaces import Box, Discrete
 from envs.testing import check_env
 
 
@@ -127,20 +128,36 @@ def test_conformance_suite_is_part_of_the_public_surface():
 @pytest.mark.parametrize(
     "id",
     [
-        "CartPole-v1",
-        "MountainCar-v1",
         "Acrobot-v1",
-        "CartPoleSwingUp-v1",
+        "BernoulliBandit-v1",
         "Blackjack-v1",
-        "DiscountingChain-bsuite-v1",
-        "UmbrellaChain-bsuite-v1",
+        "CartPole-v1",
+        "Catch-bsuite-v1",
+        "GridWorld-v1",
+        "MinAtar-Asterix-v1",
+        "RiverSwim-v1",
+        "SlateBandit-v1",
     ],
 )
 def test_an_action_out_of_range_is_the_nearest_one(id):
     env, params = envs.make(id)
     state, _ = env.reset(jax.random.key(0), params)
-    n = env.action_space(params).n
+    space = env.action_space(params)
+    last = space.n - 1 if isinstance(space, Discrete) else jnp.array(space.nvec) - 1
     step = jax.jit(lambda action: env.step(jax.random.key(1), state, action, params))
-    for wrong, near in ((9, n - 1), (-9, 0)):
+    for wrong, near in ((last + 9, last), (last * 0 - 1, last * 0), (last * 0 - 9, last * 0)):
         for a, b in zip(jax.tree.leaves(step(wrong)), jax.tree.leaves(step(near)), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("id", envs.names("native"))
+def test_actions_of_another_shape_or_kind_are_refused_while_tracing(id):
+    """Integers out of range are the law "actions" of `check_env`."""
+    env, params = envs.make(id)
+    space = env.action_space(params)
+    state, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+    more = jnp.zeros((2, *space.shape), space.dtype)
+    wrong = [more] if isinstance(space, Box) else [more, jnp.zeros(space.shape, jnp.float32)]
+    for action in wrong:
+        with pytest.raises(ValueError, match=r"`action` must be (one integer|(integer )?\[\d\]) of"):
+            jax.eval_shape(env.step, jax.random.key(0), state, action, params)

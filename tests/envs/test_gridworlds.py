@@ -326,6 +326,34 @@ def test_a_parameter_that_is_nan_breaks_a_law():
             check_env(env, broken)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda p: {"cells": jnp.zeros((8, 8), jnp.int32)},
+            r"`cells` must be integers \[4, 4\].*int32\[8, 8\]",
+        ),
+        (
+            lambda p: {"cells": p.cells.astype(jnp.float32)},
+            r"`cells` must be integers .* got float32\[4, 4\]",
+        ),
+        (lambda p: {"cells": p.cells + 7}, "`cells` must be FLOOR, WALL, PIT or GOAL"),
+        (lambda p: {"cells": p.cells * (p.cells != GOAL)}, "`cells` must hold a goal that can be reached"),
+        (lambda p: {"cells": p.cells.at[0, 1].set(WALL).at[1, 0].set(WALL)}, "reached from every start"),
+        (lambda p: {"start": p.start * 0}, r"`start` must be \[16\] probabilities, not all 0"),
+        (lambda p: {"start": p.start[:3]}, r"`start` must be \[16\] probabilities"),
+        (lambda p: {"slip": jnp.float32(2)}, r"`slip` must lie in \[0, 1\], got 2"),
+    ],
+)
+def test_parameters_that_make_no_sense_break_a_law_also_behind_a_wrapper(change, message):
+    env, params = envs.make("FrozenLake4x4-v1")
+    wrapped, around = envs.wrappers.wrap(env, params.replace(**change(params)), "transform_reward")
+    for world, given in ((env, around.env), (wrapped, around)):
+        with pytest.raises(ConformanceError, match=message) as caught:
+            check_env(world, given)
+        assert caught.value.law == "params"
+
+
 def test_solvability_is_that_of_the_exact_model():
     env = GridWorld(turns=(0,))
     params = env.default_params()

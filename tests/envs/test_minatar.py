@@ -255,10 +255,10 @@ def test_limit_truncates_and_ends_freeway():
         )
 
 
-def test_an_unknown_action_does_nothing():
+def test_an_action_out_of_range_is_the_nearest_one():
     after = actions_done(SpaceInvaders(), (0, -1, 6, 2**30))
-    assert after.game.x.tolist() == [5] * 4
-    assert after.game.shot_wait.tolist() == [0] * 4
+    assert after.last_action.tolist() == [0, 0, FIRE, FIRE]
+    assert (after.game.shot_wait > 0).tolist() == [False, False, True, True]
 
 
 # Pictures, speed -----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs.spaces import Box, Dict, Discrete, MultiDiscrete, flat_size, to_gymnasium, to_gymnax
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete, as_action, flat_size, to_gymnasium, to_gymnax
 
 SPACES = {
     "discrete": Discrete(3),
@@ -145,3 +145,20 @@ def test_gymnax_counterpart():
     assert set(to_gymnax(Dict({"a": Discrete(2)})).spaces) == {"a"}
     with pytest.raises(TypeError, match="no counterpart of MultiDiscrete"):
         to_gymnax(MultiDiscrete((2,)))
+
+
+def test_actions_come_out_of_their_space_whatever_goes_in():
+    nested = Dict({"go": Discrete(3), "push": Box(-1.0, 1.0, (2,))})
+    for action, expected in ((True, 1), (np.uint8(7), 2), (-(2**31), 0), (np.int32(1), 1)):
+        chosen = as_action(Discrete(3), action)
+        assert (int(chosen), chosen.dtype, chosen.weak_type) == (expected, jnp.int32, False)
+    assert as_action(MultiDiscrete((2, 4)), np.array([-3, 9])).tolist() == [0, 3]
+    out = as_action(nested, {"go": 5, "push": np.array([3, -4])})
+    assert int(out["go"]) == 2 and out["push"].tolist() == [3.0, -4.0] and out["push"].dtype == jnp.float32
+    for space, action, message in (
+        (Discrete(3), 1.0, r"`action` must be one integer of .*, got float32\[\]"),
+        (MultiDiscrete((2, 4)), 1, r"`action` must be integer \[2\] of .*, got int32\[\]"),
+        (Box(-1.0, 1.0, (2,)), np.zeros(3), r"`action` must be \[2\] of .*, got float32\[3\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            as_action(space, action)

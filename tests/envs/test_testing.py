@@ -490,6 +490,32 @@ class ShowsTheStateBefore(Drift):
         return after, out.replace(obs=state.x[None])
 
 
+@breaks("actions")
+@dataclass(frozen=True)
+class StepsAsLongAsTheAction(Walk):
+    def step(self, key, state, action, params):
+        after, out = super().step(key, state, action, params)
+        after = after.replace(position=jnp.clip(after.position + jnp.maximum(action - 1, 0), 0, SIZE - 1))
+        return after, out.replace(obs=self.observe(after))
+
+
+@struct.dataclass
+class StateWithAction(WalkState):
+    action: jax.Array
+
+
+@breaks("actions")
+@dataclass(frozen=True)
+class KeepsWhateverWasAskedFor(Walk):
+    def reset(self, key, params):
+        state, obs = super().reset(key, params)
+        return StateWithAction(position=state.position, t=state.t, action=jnp.int32(0)), obs
+
+    def step(self, key, state, action, params):
+        after, out = super().step(key, state, action, params)
+        return StateWithAction(position=after.position, t=after.t, action=jnp.asarray(action, jnp.int32)), out
+
+
 @breaks("params used")
 @dataclass(frozen=True)
 class ParametersBakedIn(Drift):

@@ -208,6 +208,7 @@ def test_seeds_of_a_batch_equal_seeds_alone():
     ("arguments", "message"),
     [
         ({"num_envs": 0}, "`num_envs` must be at least 1, got 0"),
+        ({"num_envs": 2.5}, "`num_envs` must be an integer, got 2.5"),
         ({"num_envs": 1, "reset": "sometimes"}, "`reset` must be one of"),
         ({"num_envs": 1, "time_limit": 0}, "`time_limit` must be at least 1"),
     ],
@@ -215,6 +216,14 @@ def test_seeds_of_a_batch_equal_seeds_alone():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         VecEnv(Count(), **arguments)
+
+
+@pytest.mark.parametrize("action", [jnp.zeros(3, jnp.int32), jnp.int32(0)])
+def test_there_is_one_action_for_each_environment(action):
+    vec, key = VecEnv(Count(), 2), jax.random.key(0)
+    state, _ = jax.eval_shape(vec.reset, key, Count().default_params())
+    with pytest.raises(ValueError, match=r"`action` must hold one for each of 2, got \[3?\]"):
+        jax.eval_shape(vec.step, key, state, action, Count().default_params())
 
 
 def test_equal_instances_share_one_compile():

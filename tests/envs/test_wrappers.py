@@ -13,6 +13,7 @@ from envs.mdps import explicit
 from envs.spaces import Box, Discrete
 from envs.tabular import extract
 from envs.testing import check_env
+from envs.vector import VecEnv
 from envs.wrappers import (
     WRAPPERS,
     ActionRepeat,
@@ -294,6 +295,26 @@ def test_wrappers_are_equal_by_value_and_map_over_their_numbers():
     assert out.reward.tolist() == [1.0, 2.0, 3.0]
 
 
+def test_parameters_drawn_per_episode_pass_through_wrappers():
+    bandit, params = envs.make("BernoulliBandit-v1")
+    env, params = wrap(*wrap(bandit, params, "transform_reward", scale=2.0), "action_repeat", count=2)
+    drawn = env.draw(jax.random.key(0), params)
+    np.testing.assert_array_equal(
+        drawn.env.probabilities, bandit.draw(jax.random.key(0), params.env).probabilities
+    )
+    assert float(drawn.values["scale"]) == 2.0 and not hasattr(FrameStack(CARTPOLE), "draw")
+    state, _ = jax.jit(VecEnv(env, 3, params_dist=env.draw).reset)(jax.random.key(1), params)
+    assert len(np.unique(state.params.env.probabilities)) == 30
+
+
+def test_what_is_no_environment_is_refused():
+    for wrong in ("CartPole-v1", envs.make("CartPole-v1"), type(CARTPOLE)):
+        with pytest.raises(ValueError, match="`env` must be an environment"):
+            wrap(wrong, None, "frame_stack")
+        with pytest.raises(ValueError, match="`env` must be an environment"):
+            VecEnv(wrong, 2)
+
+
 def test_every_wrapper_has_a_name():
     assert {wrapper.__name__ for wrapper in WRAPPERS.values()} == {
         "".join(part.capitalize() for part in name.split("_")) for name in WRAPPERS
@@ -310,6 +331,7 @@ def test_every_wrapper_has_a_name():
         ("frame_stak", {}, "unknown wrapper 'frame_stak'; did you mean 'frame_stack'"),
         ("frame_stack", {"size": 2}, r"wrapper 'frame_stack' does not take the options \['size'\]"),
         ("frame_stack", {"count": 0}, "`count` must be at least 1, got 0"),
+        ("frame_stack", {"count": 2.5}, "`count` must be an integer, got 2.5"),
         ("action_repeat", {"count": 0}, "`count` must be at least 1, got 0"),
         ("sticky_actions", {"probability": 1.5}, r"`probability` must lie in \[0, 1\], got 1.5"),
         ("partial_observation", {"keep": (4,)}, r"`keep` must hold indices below 4, got \(4,\)"),
