@@ -130,8 +130,12 @@ def _report(folder: Path, about: Mapping[str, Any], done: Mapping[str, Mapping[s
         for name, record in done.items()
     }
     table = report.rows(logs, about["images"])
-    programs = {tuple(record["group"]): record for record in done.values()}.values()
+    programs = list({tuple(record["group"]): record for record in done.values()}.values())
     cost = {
+        "by_program": [
+            {name: record[name] for name in ("group", "steps", "run_seconds", "compile_seconds")}
+            for record in programs
+        ],
         "programs": len(programs),
         "steps": sum(record["steps"] for record in programs),
         "run_seconds": round(sum(record["run_seconds"] for record in programs), 1),

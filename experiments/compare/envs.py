@@ -1,7 +1,9 @@
 """`python -m experiments.compare.envs [--quick] [--only ID ...]`: steps/s of every native environment.
 
-Two sections. "speed": each native environment in a `VecEnv` at 1, 64 and 1,024 instances, beside the same one
-of gymnax, stepped with its own auto-reset; where there is only a similar one (navix), the row says so.
+Two sections. "speed": each native environment in a `VecEnv` at 1, 64 and 1,024 instances, beside the same
+one of gymnax, stepped with its own auto-reset; where there is only a similar one (navix), the row says so.
+The two do the same work: where gymnax draws a bandit's arms for each episode, or shows a picture, the ratio
+is that of ours set up to do so too ("alike"); where ours draws its start and gymnax can, it is asked to.
 "resets": pool mode beside fresh mode where first states are random. Actions are drawn beforehand. Every step
 keeps the observation that a policy would read and the true next one, and sums rewards and ends; so nothing
 that a user would read is optimised away. Contestants take turns in one process; a ratio is the median over
@@ -38,7 +40,8 @@ PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "Catch-bsuite-v1": ("gymnax", "Catch-bsuite", {}),
     "DeepSea-v1": ("gymnax", "DeepSea-bsuite", {"size": 10}),
     "DiscountingChain-bsuite-v1": ("gymnax", "DiscountingChain-bsuite", {}),
-    "FourRooms-v1": ("gymnax", "FourRooms-misc", {}),
+    # Ours starts anywhere. By default gymnax's start is a constant, and the drawing of one is compiled away.
+    "FourRooms-v1": ("gymnax", "FourRooms-misc", {"params": {"resample_init_pos": True}}),
     "FrozenLake4x4-v1": ("gymnax", "FrozenLake-misc", {"map_name": "4x4"}),
     "FrozenLake8x8-v1": ("gymnax", "FrozenLake-misc", {"map_name": "8x8"}),
     "GaussianBandit-v1": ("gymnax", "GaussianBandit-misc", {}),
@@ -59,6 +62,13 @@ PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     # Not the same: navix follows MiniGrid, with an agent that turns, sees a part of the grid, and picks up.
     "KeyDoor-v1": ("navix", "Navix-DoorKey-6x6-v0", {}),
+}
+# Ours as the peer has it, where ours by itself does less: our options, and what draws an episode's params.
+ALIKE: dict[str, tuple[dict[str, Any], Callable | None]] = {
+    "BernoulliBandit-v1": ({"num_arms": 2}, lambda env: env.draw),
+    "DeepSea-v1": ({"observation": "image"}, None),
+    "GaussianBandit-v1": ({"num_arms": 2}, lambda env: env.draw),
+    "SimpleBandit-bsuite-v1": ({}, lambda env: _shuffled),
 }
 WANTED = dict.fromkeys(("Asterix", "Seaquest", "SpaceInvaders"), 2.0)
 NOTES = {
@@ -129,11 +139,11 @@ def main() -> int:
 # What is measured ----------------------------------------------------------------------------------------
 
 
-def native(name: str, num_envs: int, mode: Any = "auto", draw: Callable | None = None) -> World:
+def native(name: str, num_envs: int, mode: Any = "auto", draw: Callable | None = None, **options) -> World:
     """Return our environment in a `VecEnv`; with `draw`, each episode has other parameters."""
     import envs
 
-    env, params = envs.make(name)
+    env, params = envs.make(name, **options)
     return _vec_world(envs.VecEnv(env, num_envs, reset=mode, params_dist=draw and draw(env)), params)
 
 
@@ -226,7 +236,16 @@ def _speed_programs(name: str, missing: set[str]) -> dict[tuple[str, int], Calla
     if package and package not in missing:
         peer = {"gymnax": gymnax, "navix": navix}[package]
         makers[package] = lambda n: peer(id, n, options)
+        if name in ALIKE:
+            own, draw = ALIKE[name]
+            makers["alike"] = lambda n: native(name, n, draw=draw, **own)
     return {(who, n): lambda make=make, n=n: make(n) for n in SIZES for who, make in makers.items()}
+
+
+def _shuffled(key: Any, params: Any) -> Any:
+    import jax
+
+    return params.replace(rewards=jax.random.permutation(key, params.rewards))
 
 
 def _own_draw(env: Any) -> Callable:
@@ -327,8 +346,10 @@ def speed_table(rows: Mapping[str, Any]) -> str:
     lines = []
     for name, row in rows.items():
         ours = [row["sizes"][str(n)]["ours"] for n in SIZES]
-        peer = next((who for who in row["sizes"][str(SIZES[0])] if who != "ours"), "")
-        ratios = [f"{ratio(row['sizes'][str(n)], 'ours', peer):.2f}" if peer else "" for n in SIZES]
+        contestants = row["sizes"][str(SIZES[0])]
+        peer = next((who for who in contestants if who not in ("ours", "alike")), "")
+        same = "alike" if "alike" in contestants else "ours"
+        ratios = [f"{ratio(row['sizes'][str(n)], same, peer):.2f}" if peer else "" for n in SIZES]
         least = next((f"{x:.0f}" for part, x in WANTED.items() if part in name), "1" if peer else "")
         beside = f"{peer} ({NOTES[name]})" if peer and name in NOTES else peer
         speeds = (f"{_report.median(x['steps_per_second']):,.0f}" for x in ours)
