@@ -1,0 +1,90 @@
+"""rejax's DQN on CartPole, as its README runs it: `jit(vmap(train))` over seeds.
+
+Runs with the Python of `.cache/peers/rejax`. Prints one JSON object. What cannot be set alike: rejax clips
+gradients element by element (at a bound that is never reached), has two layers of 64 units, acts at random until the replay is filled,
+evaluates with epsilon 0.005 and takes a time limit for a terminal state. It has no metric but the evaluations.
+"""
+
+import argparse
+import json
+import os
+import time
+from importlib.metadata import version
+
+
+def main() -> None:
+    """Compile, run, and print seconds and steps/s."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=100_000, help="environment steps of each seed")
+    parser.add_argument("--evaluations", type=int, default=4)
+    parser.add_argument("--eval-episodes", type=int, default=16)
+    parser.add_argument("--devices", type=int, default=1, help="host devices to spread the seeds over")
+    args = parser.parse_args()
+    if args.devices > 1:
+        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={args.devices}"
+
+    import jax
+    from jax.sharding import AxisType, PartitionSpec
+    from rejax import DQN  # pyright: ignore[reportMissingImports]
+    from rejax.evaluate import evaluate  # pyright: ignore[reportMissingImports]
+
+    algorithm = DQN.create(
+        env="CartPole-v1",
+        agent_kwargs={"activation": "relu"},
+        num_envs=10,
+        buffer_size=10_000,
+        fill_buffer=1_000,
+        batch_size=128,
+        num_epochs=5,
+        ddqn=True,
+        learning_rate=1e-3,
+        max_grad_norm=1e6,
+        gamma=0.99,
+        polyak=0.0,
+        target_update_freq=200,
+        eps_start=1.0,
+        eps_end=0.05,
+        exploration_fraction=0.5,
+        total_timesteps=args.steps,
+        eval_freq=args.steps // args.evaluations,
+        skip_initial_evaluation=True,
+    )
+
+    def eval_callback(algo, state, rng):
+        limit = algo.env_params.max_steps_in_episode
+        return evaluate(algo.make_act(state), rng, algo.env, algo.env_params, args.eval_episodes, limit)
+
+    algorithm = algorithm.replace(eval_callback=eval_callback)
+
+    def train(keys):
+        state, (_, returns) = jax.vmap(algorithm.train)(keys)
+        return state.q_ts.params, returns
+
+    if args.devices > 1:
+        mesh = jax.make_mesh((args.devices,), ("seed",), axis_types=(AxisType.Auto,))
+        spec = PartitionSpec("seed")
+        train = jax.shard_map(train, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    keys = jax.random.split(jax.random.PRNGKey(0), args.seeds)
+    begun = time.perf_counter()
+    program = jax.jit(train).lower(keys).compile()
+    compiled, used = time.perf_counter(), time.process_time()
+    _, returns = jax.block_until_ready(program(keys))
+    done, used = time.perf_counter(), time.process_time() - used
+    steps = args.seeds * args.steps
+    report = {
+        "compile_seconds": compiled - begun,
+        "run_seconds": done - compiled,
+        "cpu_seconds": used,
+        "steps": steps,
+        "steps_per_second": steps / (done - compiled),
+        "final_return": float(returns[:, -1].mean()),
+        "evaluations": int(returns.shape[1]),
+        "eval_episodes": int(returns.shape[2]),
+        "versions": {name: version(name) for name in ("rejax", "gymnax", "jax", "flax", "optax")},
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
