@@ -311,6 +311,7 @@ def test_segments_are_cut_and_bootstrapped():
 
     (whole, value, next_value, _), (cut, _, _, advantage) = run(jax.random.key(1))
     assert cut.reward.shape == (6, 6)
+    whole, value, next_value = jax.tree.map(np.asarray, (whole, value, next_value))
     for half in range(2):
         part = jax.tree.map(lambda x, h=half: x[6 * h : 6 * h + 6], (whole.terminated, whole.truncated))
         rows = slice(6 * half, 6 * half + 6)
