@@ -163,6 +163,11 @@ def equal(a, b):
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+def remembered(states):
+    """Return the steps in the replay of each seed, leaves `[S, R, N, ...]`."""
+    return jax.vmap(lambda state: state.ring.steps)(states)
+
+
 def test_actions_are_random_and_nothing_is_learned_before_learning_starts(learner):
     """20 steps of 4 environments are 5 iterations: the first update ends the fifth."""
     _, states, run = learner
@@ -171,7 +176,7 @@ def test_actions_are_random_and_nothing_is_learned_before_learning_starts(learne
     after, metrics = run(before, 4, 5)
     assert not equal(after.params, states.params) and np.all(metrics["loss"] > 0)
     # The network's mean is near 0 and its deviation 0.2: only uniform draws reach all of [-2, 2].
-    drawn = np.asarray(after.ring.steps.action)[:, :5]
+    drawn = np.asarray(remembered(after).action)[:, :5]
     assert drawn.min() < -1.6 and drawn.max() > 1.6 and np.abs(drawn.mean()) < 0.6
 
 
@@ -183,7 +188,7 @@ def test_target_critics_follow_and_statistics_are_those_of_what_was_seen(learner
     moved = jax.tree.map(lambda old, new: jnp.abs(new - old).max(), before.target_params, after.target_params)
     assert all(float(x) > 0 for x in jax.tree.leaves(moved))
     assert np.all(metrics["target_gap"] > 0)
-    seen = np.asarray(after.ring.steps.obs)[:, :6].reshape(3, -1, 3)
+    seen = np.asarray(remembered(after).obs)[:, :6].reshape(3, -1, 3)
     np.testing.assert_allclose(after.statistics.mean, seen.mean(axis=1), atol=1e-5)
     np.testing.assert_allclose(after.statistics.variance, seen.var(axis=1), atol=1e-4)
 
