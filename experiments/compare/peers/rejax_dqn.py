@@ -1,8 +1,9 @@
 """rejax's DQN on CartPole, as its README runs it: `jit(vmap(train))` over seeds.
 
-Runs with the Python of `.cache/peers/rejax`. Prints one JSON object. What cannot be set alike: rejax clips
-gradients element by element (at a bound that is never reached), has two layers of 64 units, acts at random until the replay is filled,
-evaluates with epsilon 0.005 and takes a time limit for a terminal state. It has no metric but the evaluations.
+Runs with the Python of `.cache/peers/rejax`. Prints one JSON object. What cannot be set alike: rejax always
+has two layers of 64 units (so have we), clips gradients element by element (at a bound that is never
+reached), acts at random until the replay is filled, evaluates with epsilon 0.005 and takes a time limit for a
+terminal state. It has no metric but the evaluations.
 """
 
 import argparse

@@ -49,8 +49,9 @@ def run(args: argparse.Namespace, make: Callable, packages: tuple[str, ...]) -> 
     Args:
       args: as `arguments` returned them.
       make: `(kind, capacity, obs_shape, obs_dtype) -> (init, add_and_draw)`, of one seed: `init()` is a
-        full replay, and `add_and_draw(state, key, steps, t) -> (state, drawn)` adds steps of `NUM_ENVS` environments, draws
-        `BATCH_SIZE` transitions and, if prioritised, sets their priorities. t counts steps and is shared.
+        full replay, and `add_and_draw(state, key, steps, t) -> (state, drawn)` adds steps of `NUM_ENVS`
+        environments, draws `BATCH_SIZE` transitions and, if prioritised, sets their priorities. t counts
+        steps and is shared.
       packages: whose versions are reported.
     """
     import jax
@@ -67,8 +68,8 @@ def run(args: argparse.Namespace, make: Callable, packages: tuple[str, ...]) -> 
         for capacity in args.capacity:
             for seeds in args.seeds:
                 report = {"kind": kind, "capacity": capacity, "seeds": seeds}
-                replay = make(kind, capacity, (4,), "float32")
-                report |= measure(*replay, capacity, seeds, args.iterations, args.calls)
+                init, add_and_draw = make(kind, capacity, (4,), "float32")
+                report |= measure(init, add_and_draw, capacity, seeds, args.iterations, args.calls)
                 print(json.dumps(report | {"versions": versions}), flush=True)
 
 
@@ -106,7 +107,7 @@ def measure(
         state, _ = jax.block_until_ready(compiled(state, jax.random.key(i), start))
         wall.append(time.perf_counter() - before[0])
         cpu.append(time.process_time() - before[1])
-    memory = compiled.memory_analysis()
+    memory: Any = compiled.memory_analysis()
     return {
         "compile_seconds": compile_seconds,
         "microseconds": min(wall) / iterations * 1e6,
