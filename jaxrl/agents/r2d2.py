@@ -314,6 +314,7 @@ def network(env: Environment, params: Params, config: Config) -> Model:
         channels=config.channels,
         layer_norm=config.layer_norm,
         dueling=config.dueling,
+        initializer=config.initializer,
     )
     shape = encoded_shape(env.observation_space(params), flatten=not config.channels)
 

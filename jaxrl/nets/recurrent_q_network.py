@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxrl.nets.cnn import CNN
 from jaxrl.nets.mlp import MLP
-from jaxrl.nets.q_network import QNetwork
+from jaxrl.nets.q_network import INITIALIZERS, QNetwork
 from jaxrl.nets.recurrent import Cell, Recurrent
 
 
@@ -28,6 +28,7 @@ class RecurrentQNetwork(nn.Module):
       channels: filters of 3 x 3 convolutions before all that; none for vectors.
       layer_norm: whether to normalise before each activation.
       dueling: whether the head is split into a value and advantages (see `QNetwork`).
+      initializer: of the kernels but the memory's, which are orthogonal; see `QNetwork`.
 
     >>> network = RecurrentQNetwork(num_actions=2, memory_size=8)
     >>> memory, x, first = network.initial_memory((3,)), jnp.zeros((5, 3, 4)), jnp.zeros((5, 3), bool)
@@ -48,9 +49,11 @@ class RecurrentQNetwork(nn.Module):
     channels: Sequence[int] = ()
     layer_norm: bool = False
     dueling: bool = False
+    initializer: str = "orthogonal"
 
     def setup(self):
         """Declare the parts."""
+        kernel_init = INITIALIZERS[self.initializer](2**0.5)
         if self.channels:
             count = len(self.channels)
             self.torso: Any = CNN(
@@ -60,9 +63,10 @@ class RecurrentQNetwork(nn.Module):
                 self.hidden_sizes,
                 self.activation,
                 layer_norm=self.layer_norm,
+                kernel_init=kernel_init,
             )
         else:
-            self.torso = MLP(self.hidden_sizes, self.activation, self.layer_norm)
+            self.torso = MLP(self.hidden_sizes, self.activation, self.layer_norm, kernel_init)
         self.recurrent = Recurrent(self.memory_size, self.cell)
         self.head = QNetwork(
             self.num_actions,
@@ -70,6 +74,7 @@ class RecurrentQNetwork(nn.Module):
             activation=self.activation,
             layer_norm=self.layer_norm,
             dueling=self.dueling,
+            initializer=self.initializer,
         )
 
     def __call__(self, memory: Any, x: jax.Array, first: jax.Array) -> tuple[Any, jax.Array]:
