@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -177,6 +178,18 @@ def test_a_log_depends_on_its_setting_alone():
     assert not {tuple(log.total) for log in again.logs["catch"]} & set(totals)
 
 
+def test_a_padded_setting_alone_is_that_setting_among_others():
+    """Here memories of 1 to 17 bits, each padded to 17, at once and one by itself."""
+    (group,) = suite.groups(["memory_size"], "quick", episodes=200)
+    agent = scripted(lambda obs, params, key: jax.random.randint(key, (), 0, 2))
+    together = runner.train(agent, group).logs["memory_size"]
+    alone = runner.train(agent, replace(group, cells=group.cells[2:3])).logs["memory_size"]
+    assert len({cell.params.env.in_use.item() for cell in group.cells}) == 5
+    assert [log.index for log in alone] == [together[2].index]
+    np.testing.assert_array_equal(alone[0].total, together[2].total)
+    assert len({tuple(log.total) for log in together}) == 5
+
+
 def test_only_what_differs_between_settings_is_batched():
     params = [{"images": np.zeros(5), "scale": np.float32(i), "steps": np.int32(3)} for i in range(4)]
     own, shared, put = runner.divide(params)
@@ -243,6 +256,7 @@ def test_the_command_trains_what_is_missing_and_reports_on_all(capsys, tmp_path)
     )
     assert stored["tags"]["basic"]["score"] == stored["experiments"]["bandit"]["score"] > 0
     assert stored["tags"]["memory"]["score"] is None
+    assert [program["group"] for program in stored["by_program"]] == [["bandit"]]
     with Image.open(tmp_path / "radar.png") as picture:
         assert picture.size[0] > 600
     code, again, err = jaxrl(capsys, *ask, "--experiments", "bandit")
