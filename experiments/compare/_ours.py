@@ -9,6 +9,7 @@ has the same program (one seed is padded to one a device).
 import argparse
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from experiments.startup import prepare_jax
@@ -69,15 +70,41 @@ def measure(
     log_points: int | None = None,
     num_devices: int | None = None,
 ) -> dict[str, Any]:
+    """Return compile and run seconds and steps/s of PPO's sweep over seeds; see `time_sweep`."""
+    from jaxrl.agents import ppo
+
+    return time_sweep(
+        ppo.make,
+        *make_setting(setting, num_steps),
+        num_seeds=num_seeds,
+        num_steps=num_steps,
+        evaluations=evaluations,
+        eval_episodes=eval_episodes,
+        log_points=log_points,
+        num_devices=num_devices,
+    )
+
+
+def time_sweep(
+    make: Callable,
+    env: Any,
+    params: Any,
+    config: Any,
+    *,
+    num_seeds: int,
+    num_steps: int,
+    evaluations: int,
+    eval_episodes: int,
+    log_points: int | None = None,
+    num_devices: int | None = None,
+) -> dict[str, Any]:
     """Return compile and run seconds and steps/s of one sweep over seeds."""
     import jax
 
     import jaxrl
-    from jaxrl.agents import ppo
     from jaxrl.parallel import cell_mesh
     from jaxrl.train import LOG_POINTS_PER_EVALUATION, num_iterations
 
-    env, params, config = make_setting(setting, num_steps)
     keys = jax.vmap(jax.random.key)(jax.numpy.arange(num_seeds))
     mesh = cell_mesh(jax.devices()[:num_devices])
     per_iteration = config.num_envs * config.num_steps
@@ -87,7 +114,7 @@ def measure(
     def run(steps):
         begun, used = time.perf_counter(), time.process_time()
         state, history = jaxrl.sweep(
-            ppo.make,
+            make,
             env,
             params,
             config,

@@ -121,7 +121,7 @@ def compare(section: str, contestants: tuple[Contestant, ...], rounds: int) -> d
                 f"{middle['steps']:,.0f}",
                 f"{middle['steps_per_second']:,.0f}",
                 f"{ratio:.2f}" if rounds == 1 else f"{ratio:.2f} [{min(ratios):.2f}, {max(ratios):.2f}]",
-                "" if contestant.wanted is None else f"{contestant.wanted:.0f}",
+                "" if contestant.wanted is None else f"{contestant.wanted:g}",
             )
         )
         results.append(
