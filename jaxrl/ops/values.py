@@ -103,12 +103,29 @@ def project(probabilities: jax.Array, atoms: jax.Array, support: jax.Array) -> j
     Source: Bellemare, Dabney and Munos (2017), https://arxiv.org/abs/1707.06887, equation 7.
     """
     chex.assert_equal_shape([probabilities, atoms])
-    spacing = support[1] - support[0]
-    atoms = jnp.clip(atoms, support[0], support[-1])
-    distance = jnp.abs(
-        atoms[..., None, :] - jnp.broadcast_to(support, atoms.shape[:-1] + support.shape)[..., None]
+    per_unit = (support.shape[0] - 1) / (support[-1] - support[0])
+    at = (jnp.clip(atoms, support[0], support[-1]) - support[0]) * per_unit
+    # On CPU two additions an atom are twenty times as fast as a comparison with every place of the
+    # support; elsewhere they would be summed in no fixed order.
+    return lax.platform_dependent(
+        probabilities, at, support, cpu=_add_to_neighbours, default=_weigh_all_places
     )
-    return jnp.sum(jnp.maximum(1.0 - distance / spacing, 0.0) * probabilities[..., None, :], axis=-1)
+
+
+def _add_to_neighbours(probabilities: jax.Array, at: jax.Array, support: jax.Array) -> jax.Array:
+    size = support.shape[0]
+    below = jnp.clip(jnp.floor(at).astype(jnp.int32), 0, size - 2)
+
+    def add(p, below, share):
+        return jnp.zeros(size, p.dtype).at[below].add(p * (1.0 - share)).at[below + 1].add(p * share)
+
+    return jnp.vectorize(add, signature="(j),(j),(j)->(k)")(probabilities, below, at - below)
+
+
+def _weigh_all_places(probabilities: jax.Array, at: jax.Array, support: jax.Array) -> jax.Array:
+    places = jnp.arange(support.shape[0], dtype=at.dtype)
+    distance = jnp.abs(at[..., None, :] - places.reshape(*(1,) * (at.ndim - 1), -1, 1))
+    return jnp.sum(jnp.maximum(1.0 - distance, 0.0) * probabilities[..., None, :], axis=-1)
 
 
 def cross_entropy(logits: jax.Array, probabilities: jax.Array) -> jax.Array:

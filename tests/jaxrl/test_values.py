@@ -40,6 +40,17 @@ def test_munchausen_target_by_its_definition():
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_projection_is_the_same_on_every_kind_of_device():
+    support = jnp.linspace(-2.0, 3.0, 11)
+    keys = jax.random.split(jax.random.key(0))
+    atoms = jnp.concatenate(
+        [jax.random.uniform(keys[0], (6, 9), minval=-4.0, maxval=5.0), support[None, :9].repeat(2, 0)]
+    )
+    p = jax.nn.softmax(jax.random.normal(keys[1], atoms.shape))
+    elsewhere = values._weigh_all_places(p, (jnp.clip(atoms, -2.0, 3.0) + 2.0) / 0.5, support)
+    np.testing.assert_allclose(values.project(p, atoms, support), elsewhere, atol=1e-6)
+
+
 def test_projection_moves_mass_to_the_neighbours():
     support = jnp.linspace(-1.0, 1.0, 5)
     rng = np.random.default_rng(1)
