@@ -218,12 +218,13 @@ def as_action(space: Space, action: Any) -> Any:
     """
     if isinstance(space, Dict):
         return {name: as_action(part, action[name]) for name, part in space.spaces.items()}
-    array, is_box = jnp.asarray(action), isinstance(space, Box)
+    array = jnp.asarray(action)
+    is_box = isinstance(space, Box)
     fits = is_box or jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
     if array.shape != space.shape or not fits:
         what = f"{'' if is_box else 'integer '}{list(space.shape)}" if space.shape else "one integer"
         raise ValueError(f"`action` must be {what} of {space}, got {array.dtype}{list(array.shape)}")
-    if is_box:
+    if isinstance(space, Box):
         return array.astype(space.dtype)
     last = space.n - 1 if isinstance(space, Discrete) else np.array(space.nvec) - 1
     return jnp.clip(array.astype(jnp.int32), 0, last).astype(space.dtype)

@@ -632,8 +632,9 @@ def _check_actions(env: Environment, params: Params, played: Transition, seed: i
     if not isinstance(space, Discrete | MultiDiscrete):
         return
     last = np.asarray(space.n if isinstance(space, Discrete) else space.nvec, np.int32) - 1
-    few = isinstance(space, Discrete) and space.n <= MAX_ACTIONS
-    inside = list(np.arange(space.n, dtype=np.int32)) if few else [np.zeros_like(last), last]
+    inside = [np.zeros_like(last), last]
+    if isinstance(space, Discrete) and space.n <= MAX_ACTIONS:
+        inside = list(np.arange(space.n, dtype=np.int32))
     limits = np.iinfo(np.int32)
     outside = [np.full_like(last, limits.min), -np.ones_like(last), last + 1, np.full_like(last, limits.max)]
     over_actions = jax.vmap(env.step, in_axes=(None, None, 0, None))
