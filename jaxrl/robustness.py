@@ -45,7 +45,7 @@ def evaluate_grid(
     >>> right = Policy(init=lambda: (), act=lambda obs, carry, key: (jnp.int32(1), carry))
     >>> worlds = env.grid(env.default_params(), {"gear": [0.5, 1.0, 2.0]})
     >>> evaluate_grid(right, env, worlds, jax.random.key(0), 4).length.mean(axis=-1).tolist()
-    [13.5, 9.25, 6.25]
+    [12.5, 9.25, 7.0]
     """
     sizes = {jnp.shape(x)[:1] for x in jax.tree.leaves(params)}
     if len(sizes) != 1 or () in sizes:

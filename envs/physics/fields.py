@@ -117,15 +117,20 @@ def paths(env: Any, params: Params, name: str) -> tuple[str, ...]:
         prefix, core = prefix + "env." * bool(core.own), core.env
     table = QUANTITIES.get(world(core), {})
     if name in table:
+        for path in table[name]:
+            if not _is_there(params, prefix + path):
+                raise ValueError(
+                    f"{name!r} must matter in the world, but {core.id!r} ({world(core)}) has no {path}: "
+                    "nothing in it reads that"
+                )
         return tuple(prefix + path for path in table[name])
     known += table
-    try:
-        leaf = read(params, prefix + name)
-    except (AttributeError, KeyError):
+    if not _is_there(params, prefix + name):
         inner = read(params, prefix[:-1]) if prefix else params
         if dataclasses.is_dataclass(inner):
             known += [field.name for field in dataclasses.fields(inner) if field.name not in known]
-        raise ValueError(unknown(f"quantity of {world(env)}", name, known)) from None
+        raise ValueError(unknown(f"quantity of {world(env)}", name, known))
+    leaf = read(params, prefix + name)
     if not isinstance(leaf, jax.Array | np.ndarray) or not jnp.issubdtype(leaf.dtype, jnp.floating):
         raise ValueError(f"`{name}` of {world(env)} must be an array of floats, got {leaf!r}")
     return (prefix + name,)
@@ -161,6 +166,14 @@ def write(tree: Any, path: str, value: Any) -> Any:
     if isinstance(tree, dict):
         return tree | {name: value}
     return tree.replace(**{name: value}) if hasattr(tree, "replace") else tree._replace(**{name: value})
+
+
+def _is_there(tree: Any, path: str) -> bool:
+    try:
+        read(tree, path)
+    except (AttributeError, KeyError):
+        return False
+    return True
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -236,7 +236,7 @@ def main() -> None:
         )
         intervals = {a: {c: vars(x) for c, x in row.items()} for a, row in rows.items()}
         results[name] = {"summary": intervals, **result}
-    _report.write("randomization", {"tasks": results}, args.quick)
+        _report.write("randomization", {"tasks": results}, args.quick)
 
 
 if __name__ == "__main__":

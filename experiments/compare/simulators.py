@@ -143,6 +143,7 @@ def main() -> None:
     found, rows = results.setdefault("identification", {}), []
     for name in args.only:
         result = found[name] = identify(name, 1 if args.quick else args.robots, args.quick)
+        _report.write("simulators", results, args.quick)  # a long run that is stopped keeps what it has
         for method in ("cross_entropy", "gauss_newton"):
             errors = np.array(result[method]["relative_error"])
             worst = (f"{x:.2%}" for x in errors.max(axis=0))
