@@ -90,10 +90,12 @@ _SUITES: dict[str, str] = {
     "gymnax": "envs.adapters.gymnax",
     "jumanji": "envs.adapters.jumanji",
     "navix": "envs.adapters.navix",
+    "playground": "envs.adapters.playground",
     "xminigrid": "envs.adapters.xminigrid",
 }
-# The extra of jaxrl that brings a suite's package, where it is not called like the suite.
+# The extra of jaxrl that brings a suite's package, and the package, where they are not called like the suite.
 _EXTRAS = {"brax": "physics"}
+_PACKAGES = {"playground": "mujoco_playground"}
 
 
 def register(id: str, factory: Callable[..., Environment]) -> None:
@@ -184,7 +186,7 @@ def missing_extra(suite: str) -> str | None:
     True
     """
     _check_suite(suite)
-    is_there = suite == "native" or importlib.util.find_spec(suite)
+    is_there = suite == "native" or importlib.util.find_spec(_PACKAGES.get(suite, suite))
     return None if is_there else _EXTRAS.get(suite, suite)
 
 

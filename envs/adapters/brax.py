@@ -9,7 +9,7 @@ the clock truncates where Brax's wrapper reports an end. What it changes besides
   not offered and is refused if asked for, for changing it would silently do nothing.
 - Actions are clipped to [-1, 1], with which Brax's own policies act; some rewards charge for more.
 - States have the same strong dtypes after `reset` and `step`, so nothing is compiled twice.
-- Where the simulation diverges (a number that is not finite, or beyond `LARGEST`) the episode is truncated
+- Where the simulation diverges (a number that is not finite, or above 100,000) the episode is truncated
   with reward 0, the last state and observation that were sound stay, and the metric "diverged" is 1. It is no
   termination: the failure is the simulator's, not the robot's, and an end of value 0 would pay for provoking
   it wherever rewards are negative.
@@ -18,21 +18,26 @@ What is inherited is in `FIDELITY`, what is left out in `LEFT_OUT`.
 """
 
 import copy
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from io import StringIO
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.interpreters import partial_eval
 
-from envs.adapters.conversion import like, sorted_options, strong
+from envs.adapters.conversion import sorted_options, strong
+from envs.adapters.simulator import (
+    SystemParams,
+    SystemState,
+    contained,
+    lenient,
+    numbers,
+    replaced,
+    silent,
+    started,
+)
 from envs.core import Step, require, unknown
 from envs.render.scene import Camera
 from envs.spaces import Box, as_action
@@ -87,11 +92,8 @@ _VIEWS = {
     "walker2d": _View((0, 0, 0.75), 4.5, 0, 10),
 }
 
-# A position in m, a velocity in m/s, an observation or a reward beyond this is no physics any more.
-LARGEST = 1e5
-
 _INERTIA = ("link.inertia.mass", "link.inertia.i", "link.inertia.transform.pos")
-_MOTOR = ("actuator.gear", "actuator.gain")
+_MOTOR = ("actuator.gear", "actuator.gain")  # integers, in some models
 # Physical constants that an engine reads: found by removing from its program what no output depends on.
 FIELDS: dict[str, tuple[str, ...]] = {
     "spring": (
@@ -148,28 +150,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
 _OF_CONTACTS = frozenset({"geom_friction", "elasticity", "baumgarte_erp"})
 
 
-@struct.dataclass
-class BraxParams:
-    """What may be swept and randomised.
-
-    Attributes:
-      sys: fields of Brax's `System` by dotted name, float32 arrays of the shapes that they have there.
-      max_steps: `[]` int32, the step at which an episode is truncated.
-    """
-
-    sys: dict[str, jax.Array]
-    max_steps: jax.Array
-
-
-@struct.dataclass
-class BraxState:
-    """The engine's state (`pipeline.q`, `.qd`, `.x` ...), the observation of it, and the clock `t`."""
-
-    pipeline: Any
-    obs: jax.Array
-    t: jax.Array
-
-
 @dataclass(frozen=True)
 class Brax:
     """A Brax environment as an `envs.Environment`; `make` builds it.
@@ -193,36 +173,37 @@ class Brax:
         """The id that `envs.make` knows, with the engine if it is not the default one."""
         return f"brax/{self.name}" if self.backend == BACKENDS[0] else f"brax/{self.name}[{self.backend}]"
 
-    def default_params(self) -> BraxParams:
+    def default_params(self) -> SystemParams:
         """Return the model's constants, and Brax's limit of 1,000 steps."""
-        values = _float_fields(self._raw.sys)
-        return BraxParams(sys={name: strong(values[name]) for name in self.fields}, max_steps=jnp.int32(1000))
+        values = numbers(self._raw.sys, _MOTOR)
+        return SystemParams(
+            sys={name: strong(values[name]) for name in self.fields}, max_steps=jnp.int32(1000)
+        )
 
-    def time_limit(self, params: BraxParams) -> jax.Array:
+    def time_limit(self, params: SystemParams) -> jax.Array:
         """Return the step at which episodes are truncated."""
         return params.max_steps
 
-    def observation_space(self, params: BraxParams) -> Box:
+    def observation_space(self, params: SystemParams) -> Box:
         """Return positions and velocities without bounds, `[O]` float32."""
         return Box(-np.inf, np.inf, _first(self).obs.shape)
 
-    def action_space(self, params: BraxParams) -> Box:
+    def action_space(self, params: SystemParams) -> Box:
         """Return the motors' commands, `[A]` between -1 and 1."""
         return Box(-1.0, 1.0, (self._raw.action_size,))
 
-    def reset(self, key: jax.Array, params: BraxParams) -> tuple[BraxState, jax.Array]:
+    def reset(self, key: jax.Array, params: SystemParams) -> tuple[SystemState, jax.Array]:
         """Return a first state and its observation; numbers that are not finite are observed as 0."""
-        with _lenient():
+        with lenient():
             start = self._bind(params).reset(key)
-        obs = strong(jnp.asarray(start.obs, jnp.float32))
-        obs = jnp.where(_is_sound(obs), obs, jnp.zeros_like(obs))
-        return BraxState(pipeline=jax.tree.map(strong, start.pipeline_state), obs=obs, t=jnp.int32(0)), obs
+        state = started(start.pipeline_state, start.obs)
+        return state, state.obs
 
     def step(
-        self, key: jax.Array, state: BraxState, action: Any, params: BraxParams
-    ) -> tuple[BraxState, Step]:
+        self, key: jax.Array, state: SystemState, action: Any, params: SystemParams
+    ) -> tuple[SystemState, Step]:
         """Return the next state and what happened; ignores `key`."""
-        with _lenient():
+        with lenient():
             from brax.envs import State
 
         first = _first(self)
@@ -230,28 +211,13 @@ class Brax:
         none = jnp.zeros((), jnp.float32)
         before = State(state.pipeline, state.obs, none, none, *zeros)
         action = jnp.clip(as_action(self.action_space(params), action), -1.0, 1.0)
-        with _lenient():
+        with lenient():
             after = self._bind(params).step(before, action)
-        moved = like(after.pipeline_state, state.pipeline)
-        obs, reward = (strong(jnp.asarray(x, jnp.float32)) for x in (after.obs, after.reward))
-        sound = [_is_sound(x).all() for x in (obs, reward, moved.q, moved.qd, moved.x.pos)]
-        diverged = ~jnp.stack(sound).all()
-        moved, obs = jax.tree.map(
-            lambda new, old: jnp.where(diverged, old, new), (moved, obs), (state.pipeline, state.obs)
-        )
-        metrics = {name: jnp.where(diverged, 0.0, jnp.float32(x)) for name, x in after.metrics.items()}
-        metrics["diverged"] = diverged.astype(jnp.float32)
-        terminated = (jnp.asarray(after.done) > 0) & ~diverged
-        t = state.t + 1
-        return BraxState(pipeline=moved, obs=obs, t=t), Step(
-            obs=obs,
-            reward=jnp.where(diverged, 0.0, reward),
-            terminated=terminated,
-            truncated=((t >= params.max_steps) | diverged) & ~terminated,
-            metrics={name: strong(x) for name, x in metrics.items()},
-        )
+        pipeline = after.pipeline_state
+        moved = (pipeline.q, pipeline.qd, pipeline.x.pos)
+        return contained(state, params, pipeline, after.obs, after.reward, after.done, after.metrics, moved)
 
-    def frame(self, state: BraxState, params: BraxParams) -> np.ndarray:
+    def frame(self, state: SystemState, params: SystemParams) -> np.ndarray:
         """Return a picture of the robot, `[300, 400, 3]` uint8; the camera follows those that walk."""
         from envs.adapters.mujoco_scene import picture
 
@@ -268,10 +234,10 @@ class Brax:
     def _raw(self) -> Any:
         return _build(self.name, self.backend, self.options)
 
-    def _bind(self, params: BraxParams) -> Any:
+    def _bind(self, params: SystemParams) -> Any:
         """Return a copy of Brax's object with these constants; the one that is kept stays untouched."""
         bound = copy.copy(self._raw)
-        bound.sys = _replaced(bound.sys, params.sys)
+        bound.sys = replaced(bound.sys, params.sys)
         return bound
 
 
@@ -298,7 +264,7 @@ def make(name: str, backend: str = "spring", fields: Any = None, **options: Any)
         kept = tuple(field for field in FIELDS[backend] if touches or field not in _OF_CONTACTS)
         return Brax(name, backend, kept, pairs)
     env = Brax(name, backend, tuple(fields), pairs)
-    known = _float_fields(env._raw.sys)
+    known = numbers(env._raw.sys, _MOTOR)
     for field in env.fields:
         if field not in known:
             raise ValueError(unknown("field of `System`", field, list(known)))
@@ -317,10 +283,10 @@ def read_fields(name: str, backend: str, options: tuple[tuple[str, Any], ...] = 
     They are found by tracing both with every field as an argument and removing what no output depends on.
     """
     env = Brax(name, backend, (), options)
-    values = _float_fields(env._raw.sys)
+    values = numbers(env._raw.sys, _MOTOR)
 
     def play(values):
-        params = BraxParams(sys=values, max_steps=jnp.int32(1000))
+        params = SystemParams(sys=values, max_steps=jnp.int32(1000))
         state, obs = env.reset(jax.random.key(0), params)
         state, out = env.step(jax.random.key(0), state, jnp.ones(env._raw.action_size), params)
         return obs, out, state.pipeline.q, state.pipeline.qd
@@ -330,57 +296,18 @@ def read_fields(name: str, backend: str, options: tuple[tuple[str, Any], ...] = 
     return frozenset(name for name, is_used in zip(sorted(values), used, strict=True) if is_used)
 
 
-@contextmanager
-def _lenient() -> Iterator[None]:
-    """Run Brax's code: it relies on rank promotion and warns of deprecations, its own and those it uses."""
-    with warnings.catch_warnings(), jax.numpy_rank_promotion("allow"):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _is_sound(x: jax.Array) -> jax.Array:
-    return jnp.abs(x) < LARGEST  # false for NaN, too
-
-
-def _float_fields(sys: Any) -> dict[str, jax.Array]:
-    """Return the arrays of numbers in a `System` by dotted name; the halves of a pair are `.0` and `.1`."""
-    named = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(sys):
-        name = _dotted(path)
-        # The gears of the half cheetah are integers.
-        if np.size(leaf) and (np.issubdtype(np.asarray(leaf).dtype, np.floating) or name in _MOTOR):
-            named[name] = jnp.asarray(leaf, jnp.float32)
-    return named
-
-
-def _dotted(path: Any) -> str:
-    return ".".join(str(getattr(entry, "name", getattr(entry, "idx", entry))) for entry in path)
-
-
-def _replaced(tree: Any, values: dict[str, jax.Array]) -> Any:
-    """Return a `System` with the leaves of these dotted names replaced."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: values.get(_dotted(path), leaf), tree)
-
-
 @lru_cache(maxsize=64)
 def _build(name: str, backend: str, options: tuple[tuple[str, Any], ...]) -> Any:
     """Return Brax's object; equal environments share it."""
-    with jax.ensure_compile_time_eval(), _lenient(), redirect_stdout(StringIO()):
-        import brax.envs  # MuJoCo prints what it cannot import
-        import mujoco
+    with silent():
+        import brax.envs
 
-        # It would print its warnings, and write a log file into the current folder.
-        before = mujoco.get_mju_user_warning()  # type: ignore[attr-defined]
-        mujoco.set_mju_user_warning(lambda message: None)  # type: ignore[attr-defined]
-        try:
-            return brax.envs.get_environment(name, backend=backend, **dict(options))
-        finally:
-            mujoco.set_mju_user_warning(before)  # type: ignore[attr-defined]
+        return brax.envs.get_environment(name, backend=backend, **dict(options))
 
 
 def _has_contacts(raw: Any) -> bool:
     """Return whether anything in the model can touch anything else."""
-    with _lenient():
+    with lenient():
         from brax import contact
         from brax.base import Transform
 
@@ -391,5 +318,5 @@ def _has_contacts(raw: Any) -> bool:
 @lru_cache(maxsize=64)
 def _first(env: Brax) -> Any:
     """Return the shapes of Brax's first state."""
-    with _lenient():
+    with lenient():
         return jax.eval_shape(env._raw.reset, jax.eval_shape(lambda: jax.random.key(0)))

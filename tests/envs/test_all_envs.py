@@ -6,7 +6,7 @@ import envs
 from envs.testing import check_env
 
 # Worlds that compile for more than 20 seconds; tests/envs/adapters has the laws of one of them.
-SLOW = ("brax/",)
+SLOW = ("brax/", "playground/")
 
 
 @pytest.mark.parametrize(

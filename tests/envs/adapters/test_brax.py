@@ -14,6 +14,7 @@ from envs.vector import VecEnv
 
 brax = pytest.importorskip("brax", reason="`pip install 'jaxrl[physics]'` brings it")
 from envs.adapters import brax as adapter  # noqa: E402
+from envs.adapters.simulator import lenient  # noqa: E402
 
 ID = "brax/inverted_pendulum"
 KEY = jax.random.key(0)
@@ -101,14 +102,14 @@ def test_it_keeps_the_laws():
 def test_it_steps_as_brax_does(pendulum):
     env, params, *_ = pendulum
     raw, step = env._raw, jax.jit(env.step)
-    with adapter._lenient():
+    with lenient():
         theirs = raw.reset(KEY)
         raw_step = jax.jit(raw.step)
     state, obs = env.reset(KEY, params)
     np.testing.assert_array_equal(obs, theirs.obs)
     for t in range(40):
         action = jax.random.uniform(jax.random.key(t), (1,), minval=-1.5, maxval=1.5)
-        with adapter._lenient():
+        with lenient():
             theirs = raw_step(theirs, jnp.clip(action, -1, 1))
         state, out = step(KEY, state, action, params)
         np.testing.assert_allclose(out.obs, theirs.obs, rtol=1e-4, atol=1e-5)
@@ -153,7 +154,7 @@ def test_constants_are_traced_and_change_the_motion(pendulum):
     def play(params):
         state, _ = reset(KEY, params)
         for t in range(6):
-            state, out = step(jax.random.key(t), state, jnp.full((N, 1), 0.3), params)
+            state, out = step(jax.random.key(t), state, jnp.full((N, 1), 0.3, jnp.float32), params)
         return np.asarray(out.next_obs)
 
     usual, compiled = play(params), len(traces)
@@ -172,7 +173,7 @@ def test_a_diverged_simulation_is_truncated_counted_and_harms_no_other(pendulum,
     broken = sound.state.pipeline
     broken = broken.replace(xd_i=broken.xd_i.replace(vel=broken.xd_i.vel.at[1].set(poison)))
     state = replace(sound, state=sound.state.replace(pipeline=broken))
-    action = jnp.full((N, 1), 0.1)
+    action = jnp.full((N, 1), 0.1, jnp.float32)
     expected = step(KEY, sound, action, params)[1]
     after, out = step(KEY, state, action, params)
     others = np.array([0, 2, 3])
@@ -240,14 +241,14 @@ def test_every_engine_has_strong_types_and_reads_what_it_offers(name):
 def test_the_ant_moves_alike_on_every_engine_and_as_brax_steps_it(backend):
     env, params = envs.make("brax/ant", backend=backend)
     step = jax.jit(env.step)
-    with adapter._lenient():
+    with lenient():
         theirs = jax.jit(env._raw.reset)(KEY)
         raw_step = jax.jit(env._raw.step)
     state, obs = jax.jit(env.reset)(KEY, params)
     np.testing.assert_allclose(obs, theirs.obs, atol=1e-4)
     for t in range(5):
         action = jax.random.uniform(jax.random.key(t), (8,), minval=-1, maxval=1)
-        with adapter._lenient():
+        with lenient():
             theirs = raw_step(theirs, action)
         state, out = step(KEY, state, action, params)
         np.testing.assert_allclose(out.obs, theirs.obs, atol=2e-2, rtol=1e-2)
