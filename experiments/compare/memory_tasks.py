@@ -19,7 +19,7 @@ from experiments.startup import prepare_jax
 
 MEMORIES = ("gru", "none")
 # What both tasks and all memories share.
-SETTINGS = {"memory_size": 32, "hidden_sizes": (32,), "learning_rate": 1e-3}
+SETTINGS = {"memory_size": 32, "hidden_sizes": (32,)}
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,17 @@ TASKS = (
     Task(
         "MemoryChain-v1",
         (("length", 20),),
-        150_000,
-        (("num_envs", 64), ("num_steps", 42), ("gamma", 0.999)),
+        300_000,
+        (("num_envs", 64), ("num_steps", 42), ("gamma", 0.999), ("learning_rate", 3e-3)),
         0.95,
     ),
-    Task("MaskedCartPole-v1", (), 300_000, (("num_envs", 16), ("num_steps", 128)), 450.0),
+    Task(
+        "MaskedCartPole-v1",
+        (),
+        300_000,
+        (("num_envs", 16), ("num_steps", 128), ("learning_rate", 1e-3)),
+        450.0,
+    ),
 )
 
 
