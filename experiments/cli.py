@@ -465,7 +465,7 @@ def benchmark(
 
     Args:
         names: Tables; without any, what there is.
-        only: Only the rows of these algorithms and of environments whose names contain these texts.
+        only: Only the rows of these algorithms (as the table calls them) and environments (a part will do).
         stored: Print the stored results and run nothing.
         quick: Choose sizes that only show that it works.
         output: Where results go, by default beside the tables (with `--quick` into the folder of the runs).

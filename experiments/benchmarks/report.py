@@ -127,7 +127,7 @@ def _machines(rows: Sequence[Row]) -> list[str]:
         kinds.setdefault(kind, []).append(machine["load_average"][0])
     return [
         f"Seconds are of all seeds of a row in one program on {devices} ({processor}, {cores} cores "
-        f"allowed), with a load of {min(loads):.1f} to {max(loads):.1f} when it ended."
+        f"allowed), with a load of {min(loads):.1f} to {max(loads):.1f} when it was scored."
         for (devices, processor, cores), loads in kinds.items()
     ]
 

@@ -35,7 +35,7 @@ def row(entry: Entry, result: Result, training_episodes: int) -> Row:
     }
     scores = {"training": training[kept], "evaluation": result.final_returns[0][kept]}
     return {
-        "algorithm": entry.label or spec.algorithm,
+        "algorithm": entry.label,
         "env": spec.env,
         "id": entry.spec.hash(),
         "config": entry.spec.to_dict()["config"],

@@ -24,13 +24,16 @@ class Entry:
       spec: what is run.
       wanted: the least that the training return should be; None if nothing is asked for.
       published: `(mean, standard deviation)` of the reference; None if it has none.
-      label: what the algorithm is called.
+      label: what the algorithm is called; by default as in the spec.
     """
 
     spec: RunSpec
     wanted: float | None = None
     published: tuple[float, float] | None = None
     label: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "label", self.label or self.spec.algorithm)
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,23 @@ class Benchmark:
     notes: tuple[str, ...] = ()
 
     def select(self, only: Sequence[str]) -> list[Entry]:
-        """Return the rows whose algorithm is one of `only` or whose environment contains one; all by default.
+        """Return the rows whose label is one of `only`, or whose environment contains one; all by default.
+
+        With labels and environments, the rows that fit both.
 
         Raises:
           SpecError: if one of `only` fits no row.
         """
 
         def fits(text: str, entry: Entry) -> bool:
-            return text.lower() == entry.spec.algorithm or text.lower() in entry.spec.env.lower()
+            return text.lower() == entry.label.lower() or text.lower() in entry.spec.env.lower()
 
         for text in only:
             if not any(fits(text, entry) for entry in self.entries):
-                known = sorted({name for e in self.entries for name in (e.spec.algorithm, e.spec.env)})
+                known = sorted({name for e in self.entries for name in (e.label, e.spec.env)})
                 raise SpecError(unknown(f"row of {self.name}", text, known))
-        algorithms = {entry.spec.algorithm for entry in self.entries}
-        groups = [[t for t in only if (t.lower() in algorithms) is kind] for kind in (True, False)]
+        labels = {entry.label.lower() for entry in self.entries}
+        groups = [[t for t in only if (t.lower() in labels) is kind] for kind in (True, False)]
         return [e for e in self.entries if all(not g or any(fits(t, e) for t in g) for g in groups)]
 
 
@@ -134,7 +139,7 @@ def _entries(
             spec=spec,
             wanted=float(wanted[spec.env]) if spec.env in wanted else None,
             published=reference.score(spec.env, spec.algorithm) if reference else None,
-            label=run.get("label") or spec.algorithm,
+            label=run.get("label", ""),
         )
         for spec in specs
     )

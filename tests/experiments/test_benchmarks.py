@@ -246,6 +246,20 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, change, message):
     assert message in str(caught.value)
 
 
+def test_rows_are_chosen_by_what_the_table_calls_them_and_by_parts_of_environments():
+    benchmark = benchmarks.load("minatar")
+    games = ["Asterix", "Breakout", "Freeway", "SpaceInvaders"]
+    for only, expected in (
+        (["pqn"], [("pqn", game) for game in games]),
+        (["PQN, cnn"], [("pqn, CNN", "Breakout")]),
+        (["breakout", "ppo", "dqn"], [("ppo", "Breakout"), ("dqn", "Breakout")]),
+        (["way", "inv"], [(e, game) for e in ("ppo", "pqn", "dqn", "rainbow") for game in games[2:]]),
+    ):
+        chosen = benchmark.select(only)
+        assert [(e.label, e.spec.env.split("-")[1]) for e in chosen] == expected
+    assert len(benchmark.select([])) == 17
+
+
 def test_names_that_fit_nothing_are_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for arguments, message in (
@@ -254,5 +268,5 @@ def test_names_that_fit_nothing_are_refused_before_anything_runs(tmp_path, monke
         (["classic", "--only", "dqm"], "did you mean 'dqn'"),
     ):
         assert cli.main(["benchmark", *arguments]) == 2
-        assert message in capsys.readouterr().err
+        assert message in capsys.readouterr().err, arguments
     assert not list(tmp_path.iterdir())
