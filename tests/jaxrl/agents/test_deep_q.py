@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import envs
-from jaxrl.agents import c51, deep_q, dqn, iqn, pqn, rainbow
+from jaxrl.agents import c51, deep_q, dqn, iqn, off_policy, pqn, rainbow
 from jaxrl.ops import diagnostics
 from jaxrl.train import run_interval
 
@@ -32,6 +32,11 @@ SMALL = {
         (dqn, {"buffer_size": 82}, "`buffer_size` must be a multiple of .* = 4, got 82; try 80"),
         (dqn, {"buffer_size": 10**12}, r"`buffer_size` must fit in memory: .* GiB; at most [0-9,]+ fit"),
         (dqn, {"priority_exponent": 1.5}, "`priority_exponent` must be at least 0 and at most 1, got 1.5"),
+        (
+            dqn,
+            {"importance_exponent": -0.1},
+            "`importance_exponent` must be at least 0 and at most 1, got -0.1",
+        ),
         (dqn, {"munchausen": True, "double": True}, "`munchausen` must go with double=False and n_step=1"),
         (c51, {"num_atoms": 1}, "`num_atoms` must be at least 2, got 1"),
         (
@@ -117,6 +122,16 @@ def test_health_is_reported(learner):
     assert np.all(metrics["replay_lost"] == 0)
     for state_q in (states.params, states.target_params):
         assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state_q))
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    """Once a published implementation clipped each number by itself, which changes the direction."""
+    optimizer = off_policy.adam(dqn.Config(max_grad_norm=5.0, adam_epsilon=1.0))
+    gradient = {"a": jnp.array([30.0]), "b": jnp.array([[40.0, 0.0]])}
+    direction, _ = optimizer.update(gradient, optimizer.init(gradient))
+    # Adam's first step is g / (|g| + epsilon), of the gradient of norm 50 scaled to norm 5.
+    np.testing.assert_allclose(direction["a"], [3 / 4], rtol=1e-4)
+    np.testing.assert_allclose(direction["b"], [[4 / 5, 0]], rtol=1e-4)
 
 
 def test_dead_units_are_counted():

@@ -81,6 +81,43 @@ def test_frequencies_and_weights_follow_the_definition():
     assert float(priorities.largest) == pytest.approx(p.max(), rel=1e-5)
 
 
+def test_draws_follow_the_weights_by_chi_squared():
+    """A batch of one is a plain draw: over many keys the counts are multinomial."""
+    ring, draws = Ring(40 * 3, 3), 20_000
+    weights = np.random.default_rng(0).random(120).astype(np.float32) ** 3
+    weights[[0, 17, 118]] = 0.0
+    tree = sum_tree.update(sum_tree.init(120), jnp.arange(120), jnp.asarray(weights))
+    priorities = prioritized.Priorities(tree=tree, largest=jnp.float32(1))
+    keys = jax.random.split(jax.random.key(5), draws)
+    row, env, weight = jax.jit(
+        jax.vmap(lambda key: prioritized.sample(key, priorities, ring, jnp.int32(90), 1, 1.0))
+    )(keys)
+    counts = np.bincount(np.asarray(row * 3 + env).reshape(-1), minlength=120)
+    expected = draws * weights / weights.sum()
+    assert np.all(counts[weights == 0] == 0)
+    likely = expected > 5
+    chi2 = np.sum((counts - expected)[likely] ** 2 / expected[likely])
+    # Mean k, variance 2 k; six deviations.
+    assert chi2 < likely.sum() + 6 * np.sqrt(2 * likely.sum())
+    np.testing.assert_allclose(weight, 1.0, rtol=1e-6)
+
+
+def test_priorities_are_updated_without_a_copy_of_the_leaves():
+    """A draw that reads the leaves beside the next write would make XLA copy all of them at each step."""
+    ring = Ring(4096 * 2, 2)
+
+    def step(priorities, key):
+        row, env, weight = prioritized.sample(key, priorities, ring, jnp.int32(4000), 8, 0.4)
+        return prioritized.update(priorities, ring, row, env, weight, 0.6), jnp.sum(weight)
+
+    def steps(priorities, keys):
+        return jax.lax.scan(step, priorities, keys)
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    program = jax.jit(steps, donate_argnums=0).lower(prioritized.init(ring), keys).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 4 * ring.capacity
+
+
 def test_new_places_start_with_the_largest_weight():
     ring = Ring(8, 1)
     priorities = after_rows(ring, 4)

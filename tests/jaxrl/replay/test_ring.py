@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.replay import Ring, Step, num_bytes, uniform
+from jaxrl.replay import Ring, Step, num_bytes, prioritized, uniform
 
 GAMMA = 0.9
 ROWS, ENVS = 12, 3
@@ -112,6 +112,32 @@ def test_numbers_of_eight_bytes_are_refused():
     step = Step(*(jax.ShapeDtypeStruct((2,), t) for t in ("float64", "int32", "float32", "bool", "bool")))
     with pytest.raises(ValueError, match="`obs` must hold numbers of 1, 2 or 4 bytes, got float64"):
         Ring(8, 2).init(step)
+
+
+@pytest.mark.parametrize("length", [8, 10, 12, 14, 24, 26])
+def test_nothing_unwritten_is_drawn_and_nothing_across_the_write_position(length):
+    """Published replays drew empty places, and stretches that jump from the newest step to the oldest."""
+    ring = Ring(ROWS * ENVS, ENVS, block=2, lookahead=4, num_finals=ROWS)
+    time = jnp.broadcast_to(jnp.arange(1, length + 1, dtype=jnp.int32)[:, None], (length, ENVS))
+    no = jnp.zeros((length, ENVS), bool)
+    steps = Step(obs=time, action=time, reward=time.astype(jnp.float32), terminated=no, truncated=no)
+    state = filled(ring, steps, time + 1)
+    written, size = jnp.int32(length), 300
+    everywhere = prioritized.init(ring)
+    for start in range(0, length, ring.block):
+        everywhere = prioritized.add(everywhere, ring, jnp.int32(start))
+    for row, env in (
+        uniform.sample(jax.random.key(0), ring, written, size),
+        prioritized.sample(jax.random.key(1), everywhere, ring, written, size, 0.4)[:2],
+    ):
+        drawn = ring.sequences(state, row, env, 4)
+        first = max(length - ROWS, 0) + 1
+        np.testing.assert_array_equal(np.unique(drawn.steps.obs[:, 0]), np.arange(first, length - 3))
+        assert np.all(np.diff(drawn.steps.obs, axis=1) == 1)
+        np.testing.assert_array_equal(drawn.next_obs, drawn.steps.obs + 1)
+        several = ring.transitions(state, row, env, 1.0, 4)
+        np.testing.assert_array_equal(several.next_obs, several.obs + 4)
+        np.testing.assert_array_equal(several.reward, 4 * several.obs + 6)
 
 
 def test_a_lost_last_observation_is_marked():
