@@ -16,6 +16,7 @@ from envs.testing import check_env
 from envs.vector import VecEnv
 from envs.wrappers import (
     WRAPPERS,
+    ActionMaskObservation,
     ActionRepeat,
     DiscretiseObservation,
     FlattenObservation,
@@ -368,3 +369,18 @@ def test_observations_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             wrapper(LAKE)
+
+
+def test_action_masks_are_observed_beside_the_rest():
+    """After every step the mask is that of the state reached; a `Dict` gets one entry more."""
+    taxi, params = envs.make("Taxi-v1")
+    env = ActionMaskObservation(taxi)
+    first, (states, steps) = play(env, params, np.array([0, 2, 3, 1, 4, 5]))
+    masks = jax.vmap(lambda state: taxi.action_mask(state, params))(states)
+    np.testing.assert_array_equal(steps.obs["action_mask"], masks)
+    assert not masks.all() and env.observation_space(params).contains(first)
+    check_env(env, num_envs=4, num_steps=16)
+    twice = ActionMaskObservation(env)
+    assert sorted(twice.reset(jax.random.key(0), params)[1]) == ["action_mask", "obs"]
+    with pytest.raises(ValueError, match="`env` must have an action mask, got 'CartPole-v1' without one"):
+        ActionMaskObservation(CARTPOLE)
