@@ -166,7 +166,8 @@ def table(**fields):
 CATEGORICAL = {"num_atoms": 21, "min_value": -2.0, "max_value": 2.0, "learning_rate": 1e-2}
 
 
-REMEMBERING = {"burn_in": 1, "sequence_length": 3, "memory_size": 8, "head_sizes": (8,), "adam_epsilon": 1e-8}
+REMEMBERING = {"burn_in": 1, "sequence_length": 3, "n_step": 2, "memory_size": 8, "head_sizes": (8,)}
+REMEMBERING |= {"adam_epsilon": 1e-8}
 
 
 def arms(**fields):
