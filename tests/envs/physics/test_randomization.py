@@ -291,7 +291,5 @@ def test_quantities_matter_on_every_engine_of_brax(backend):
         scaled.append(Variation("damping", 0.5, 2.0))
     assert min(probe(Randomized(pendulum, tuple(scaled))).values()) > 1e-3
     # A robot that touches nothing has no friction.
-    with pytest.raises(
-        ValueError, match=r"'friction' must matter in the world, but .* has no sys.geom_friction"
-    ):
-        Randomized(pendulum, (Variation("friction", 0.5, 2.0),))
+    with pytest.raises(ValueError, match=r"'friction' must matter|'friction' changes nothing"):
+        probe(Randomized(pendulum, (Variation("friction", 0.5, 2.0),)))
