@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import figures
-from experiments.figures import blind_cliff
+from experiments.figures import blind_cliff, overestimation
+from jaxrl import stats
 
 
 def test_the_memory_of_the_blind_walk_holds_all_that_chance_does():
@@ -28,7 +29,18 @@ def test_prioritised_replay_needs_fewer_updates_the_longer_the_walk(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["blind_cliff"])
+def test_double_targets_lower_the_overestimation_and_nothing_is_to_be_earned():
+    errors = []
+    for double in overestimation.METHODS.values():
+        predicted, realised = overestimation.simulate(double, overestimation.STEPS, 10)
+        np.testing.assert_allclose(realised, 0)
+        errors.append(stats.mean_interval(predicted[:, overestimation.POINTS // 2 :].mean(axis=1)))
+    single, double = errors
+    assert single.low > 0.5 and -0.3 < double.low and double.high < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["blind_cliff", "overestimation"])
 def test_figures_are_drawn(name, tmp_path):
     path = figures.draw(name, tmp_path, quick=True)
     assert path == tmp_path / f"{name}.png" and path.read_bytes().startswith(b"\x89PNG")
