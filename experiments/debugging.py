@@ -6,6 +6,7 @@ experiments.debugging q_explodes`, runs one, in a minute or two; without a name 
 """
 
 import argparse
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,14 @@ def dead_units(num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
     return before, after
 
 
+def reward_flat(num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """DQN on the frozen lake without slipping, where exploration begins at 2 %, or at 100 %."""
+    fields = _DQN | {"learning_rate": 1e-3, "polyak_tau": 0.05, "epsilon_end": 0.02}
+    history = _grid("dqn", _lake(), 32_000, num_seeds, fields, epsilon_start=[0.02, 1.0])
+    before, after = np.asarray(history.metrics["episode_return"])[..., -1]
+    return before, after
+
+
 def stuck(num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
     """Q-learning on RiverSwim, content with the small reward nearby unless what is untried looks better."""
     fields = {"gamma": 0.99, "epsilon_start": 0.05, "num_steps": 100}
@@ -93,6 +102,41 @@ def never_improves(num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
     return found[0], found[1]
 
 
+def replay_homogeneous(num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """DQN on the frozen lake, replaying the latest 128 steps, or the latest 8,000."""
+    fields = _DQN | {"learning_rate": 1e-3, "polyak_tau": 0.05}
+    found = []
+    for buffer_size in (128, 8_000):
+        history = _train("dqn", _lake(), 24_000, num_seeds, fields | {"buffer_size": buffer_size})
+        found.append(np.asarray(history.metrics["replay_diversity"])[:, -1])
+    return found[0], found[1]
+
+
+def slow(num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Steps a second of PPO on CartPole with one environment, or 64, beside each other; compiling apart."""
+    import jax
+    import jax.numpy as jnp
+
+    import jaxrl
+
+    found = []
+    for num_envs in (1, 64):
+        module = jaxrl.algorithm("ppo")
+        algorithm = module.make(*_world("CartPole-v1"), module.Config(num_envs=num_envs, num_steps=128))
+
+        def run(key, algorithm=algorithm):
+            return jaxrl.train(algorithm, key, 65_536, evaluations=1, eval_episodes=1)[1]
+
+        compiled = jax.jit(run).lower(jax.random.key(0)).compile()
+        rates = []
+        for seed in range(num_seeds):
+            start = time.perf_counter()
+            jax.block_until_ready(compiled(jax.random.key(jnp.uint32(seed))))
+            rates.append(65_536 / (time.perf_counter() - start))
+        found.append(np.array(rates))
+    return found[0], found[1]
+
+
 CASES = {
     "q_explodes": Case(
         symptom="action values explode, the loss grows or turns to NaN",
@@ -108,6 +152,12 @@ CASES = {
         measure=dead_units,
         falls=True,
     ),
+    "reward_flat": Case(
+        symptom="the reward is flat from the beginning",
+        metric="episode_return",
+        change="explore more at the beginning (epsilon_start 0.02 to 1)",
+        measure=reward_flat,
+    ),
     "stuck": Case(
         symptom="stuck in a policy that is good, but not the best",
         metric="evaluation return",
@@ -119,6 +169,18 @@ CASES = {
         metric="evaluation return",
         change="shape the reward by a potential, which leaves the best policy the best",
         measure=never_improves,
+    ),
+    "replay_homogeneous": Case(
+        symptom="what was learned is forgotten again",
+        metric="replay_diversity",
+        change="a larger buffer (128 to 8,000 steps)",
+        measure=replay_homogeneous,
+    ),
+    "slow": Case(
+        symptom="few steps a second",
+        metric="steps_per_second",
+        change="more environments in one program (num_envs 1 to 64)",
+        measure=slow,
     ),
 }
 
@@ -140,10 +202,10 @@ def main(arguments: list[str] | None = None) -> None:
 def describe(name: str, before: np.ndarray, after: np.ndarray) -> str:
     """Return what a case showed, as text.
 
-    >>> print(describe("stuck", np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 30.0])))
-    stuck: stuck in a policy that is good, but not the best
-      evaluation return: 2 [1, 3] before, 20 [10, 30] after (median and range of 3 seeds)
-      change: try what was not tried (initial_value 0 to 20; with networks more epsilon or entropy)
+    >>> print(describe("slow", np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 30.0])))
+    slow: few steps a second
+      steps_per_second: 2 [1, 3] before, 20 [10, 30] after (median and range of 3 seeds)
+      change: more environments in one program (num_envs 1 to 64)
     """
     case = CASES[name]
     shown = [f"{np.median(x):.4g} [{x.min():.4g}, {x.max():.4g}]" for x in (before, after)]
@@ -158,6 +220,13 @@ def _world(name: str, **options: Any) -> tuple[Any, Any]:
     import envs
 
     return envs.make(name, **options)
+
+
+def _lake() -> tuple[Any, Any]:
+    import jax.numpy as jnp
+
+    env, params = _world("FrozenLake8x8-v1")
+    return env, params.replace(slip=jnp.float32(0))
 
 
 def _nearness(state: Any, params: Any) -> Any:

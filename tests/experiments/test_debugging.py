@@ -19,7 +19,7 @@ def test_the_guide_and_the_cases_are_of_one_mind():
     named = [command for row in commands for command in row]
     drawn = [command.removeprefix("jaxrl figures ") for command in named if " " in command]
     assert sorted(command for command in named if " " not in command) == sorted(debugging.CASES)
-    assert set(drawn) == {"blind_cliff"} <= set(figures.names())
+    assert set(drawn) == {"overestimation", "blind_cliff"} <= set(figures.names())
 
 
 def test_an_unknown_case_names_those_there_are(capsys):
@@ -37,8 +37,10 @@ def test_never_improving_without_a_potential_in_a_cheap_world():
 LIMITS = {
     "q_explodes": 100.0,
     "dead_units": 0.4,
+    "reward_flat": 0.3,
     "stuck": 1.0,
     "never_improves": 0.5,
+    "replay_homogeneous": 0.25,
 }
 
 
@@ -50,3 +52,9 @@ def test_the_symptom_appears_and_the_cure_works(name):
     assert before.shape == after.shape == (8,)
     low, high = (after, before) if case.falls else (before, after)
     assert np.median(low) < limit < np.median(high), debugging.describe(name, before, after)
+
+
+@pytest.mark.slow
+def test_more_environments_are_faster():
+    before, after = debugging.CASES["slow"].measure(3)
+    assert np.median(after) > 5 * np.median(before)
