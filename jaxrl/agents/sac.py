@@ -30,6 +30,7 @@ from jaxrl.distributions import TanhGaussian
 from jaxrl.nets import encoded_shape
 from jaxrl.nets.estimator import Estimator
 from jaxrl.ops import soft_values as ops
+from jaxrl.ops.noise import bulk
 
 # Between which the Gaussian's log standard deviation is squashed; as CleanRL.
 LOG_STD_RANGE = (-5.0, 2.0)
@@ -59,7 +60,7 @@ class Model(NamedTuple):
       critics: N of them.
     """
 
-    actor: Callable[[Any, jax.Array], Any]
+    actor: Callable[[Any, jax.Array], TanhGaussian]
     critics: Critics
 
 
@@ -77,6 +78,17 @@ class Losses(NamedTuple):
     actor: Callable[..., tuple[jax.Array, jax.Array]]
 
 
+def draw(policy: TanhGaussian, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return an action for each of B observations, `[B, D]`, and its log-density, `[B]`.
+
+    Both are functions of the policy's parameters: noise is drawn first, in bulk.
+    """
+    mean = policy.gaussian.mean()
+    noise = bulk(jax.random.normal, key, mean.shape[0], mean.shape[1:])
+    latent = mean + policy.gaussian.stddev() * noise
+    return policy.squash(latent), policy.log_prob_of_latent(latent)
+
+
 def critic_target(
     networks: Networks, target_critic: Any, model: Model, batch: Batch, key: jax.Array, config: Config
 ) -> tuple[jax.Array, jax.Array]:
@@ -87,7 +99,7 @@ def critic_target(
     The minimum is over `num_target_critics` of them, Q_n of the target network.
     """
     key_action, key_subset = jax.random.split(key)
-    action, log_prob = model.actor(networks.actor, batch.next_x).sample_and_log_prob(seed=key_action)
+    action, log_prob = draw(model.actor(networks.actor, batch.next_x), key_action)
     q = model.critics.values(target_critic, batch.next_x, action)
     q = ops.subset_minimum(q, config.num_target_critics, key_subset)
     temperature = jnp.exp(networks.log_temperature)
@@ -98,7 +110,7 @@ def actor_loss(
     actor: Any, networks: Networks, model: Model, x: jax.Array, key: jax.Array, config: Config
 ) -> tuple[jax.Array, jax.Array]:
     """Return `mean(temperature * log pi(a | s) - Q(s, a))`, a ~ pi(. | s), and the entropies drawn `[B]`."""
-    action, log_prob = model.actor(actor, x).sample_and_log_prob(seed=key)
+    action, log_prob = draw(model.actor(actor, x), key)
     q = model.critics.values(networks.critic, x, action)
     q = jnp.min(q, axis=0) if config.pessimistic_actor else jnp.mean(q, axis=0)
     return jnp.mean(jnp.exp(networks.log_temperature) * log_prob - q), -log_prob
@@ -211,10 +223,10 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         def random(key):
             return jax.random.uniform(key, (config.num_envs, scale.size), minval=-1.0, maxval=1.0)
 
-        def draw(key):
-            return actor(networks.actor, x).sample(seed=key)
+        def drawn(key):
+            return draw(actor(networks.actor, x), key)[0]
 
-        return scale.to_env(shared.random_first(config, t, random, draw, key)), (), memory
+        return scale.to_env(shared.random_first(config, t, random, drawn, key)), (), memory
 
     losses = Losses(
         target=lambda networks, target_critic, batch, key: critic_target(

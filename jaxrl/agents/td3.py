@@ -21,6 +21,7 @@ from jaxrl.algorithm import Algorithm
 from jaxrl.config import static, traced, validate
 from jaxrl.nets import encoded_shape
 from jaxrl.ops import soft_values as ops
+from jaxrl.ops.noise import bulk
 
 
 @struct.dataclass
@@ -58,7 +59,7 @@ def critic_target(targets: Networks, model: Model, batch: Batch, key: jax.Array,
     """
     key_noise, key_subset = jax.random.split(key)
     action = model.actor(targets.actor, batch.next_x)
-    noise = config.target_noise * jax.random.normal(key_noise, action.shape)
+    noise = config.target_noise * bulk(jax.random.normal, key_noise, len(action), action.shape[1:])
     action = ops.smoothed_action(action, noise, config.target_noise_clip)
     q = model.critics.values(targets.critic, batch.next_x, action)
     q = ops.subset_minimum(q, config.num_target_critics, key_subset)

@@ -67,15 +67,21 @@ def apply_ensemble(module: nn.Module, params: Any, *inputs: jax.Array) -> jax.Ar
     >>> apply_ensemble(critic, params, jnp.zeros((5, 4))).shape
     (3, 5, 1)
     """
-    return jax.vmap(lambda params: module.apply(params, *inputs))(params)  # type: ignore[return-value]
+    return jax.vmap(module.apply)(params, *_each(params, inputs))  # type: ignore[return-value]
 
 
 def hidden_of_ensemble(module: nn.Module, params: Any, *inputs: jax.Array) -> list[jax.Array]:
     """Return the activations of each hidden layer of all networks side by side, `[B, N * H]` each."""
 
-    def hidden(params):
+    def hidden(params, *inputs):
         sown: Any = module.apply(params, *inputs, mutable=["intermediates"])[1]
         return list(sown.get("intermediates", {}).get("hidden", ()))
 
-    layers = jax.vmap(hidden, out_axes=-2)(params)
+    layers = jax.vmap(hidden, out_axes=-2)(params, *_each(params, inputs))
     return [layer.reshape(*layer.shape[:-2], -1) for layer in layers]
+
+
+def _each(params: Any, inputs: tuple[jax.Array, ...]) -> list[jax.Array]:
+    """Return the inputs once for each network: of shared ones, the first layer's outputs come transposed."""
+    size = len(jax.tree.leaves(params)[0])
+    return [jnp.broadcast_to(x[None], (size, *x.shape)) for x in inputs]

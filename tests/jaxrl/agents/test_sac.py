@@ -41,7 +41,7 @@ BATCH = Batch(
 
 def draws(key, x):
     """Return the actions that a key draws, and their log-densities in float64 by the change of variables."""
-    action, _ = MODEL.actor(ACTOR, x).sample_and_log_prob(seed=key)
+    action, _ = sac.draw(MODEL.actor(ACTOR, x), key)
     a = np.asarray(action, np.float64)
     u, std = np.arctanh(a), np.exp(np.asarray(ACTOR["log_std"], np.float64))
     z = (u - np.asarray(ACTOR["mean"], np.float64)) / std

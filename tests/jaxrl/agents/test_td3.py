@@ -14,6 +14,7 @@ from jaxrl.agents import ddpg, td3
 from jaxrl.agents import replay_actor_critic as shared
 from jaxrl.agents.off_policy import Batch
 from jaxrl.agents.replay_actor_critic import Critics, Networks
+from jaxrl.ops.noise import bulk
 from jaxrl.train import run_interval
 
 SMALL = {"num_envs": 4, "hidden_sizes": (8,), "batch_size": 8, "buffer_size": 80, "learning_starts": 20}
@@ -42,7 +43,7 @@ def test_targets_against_numpy():
     key = jax.random.key(0)
     targets = Networks(jnp.float32(1.5), jnp.zeros(2))
     target = td3.critic_target(targets, MODEL, BATCH, key, config)
-    noise = 3.0 * np.asarray(jax.random.normal(jax.random.split(key)[0], (6, 1)))
+    noise = 3.0 * np.asarray(bulk(jax.random.normal, jax.random.split(key)[0], 6, (1,)))
     assert (np.abs(noise) > 0.25).sum() >= 3
     policy = np.tanh(1.5 * np.linspace(-2.0, 2.0, 6))[:, None]
     action = np.clip(policy + np.clip(noise, -0.25, 0.25), -1, 1)[:, 0]
