@@ -106,8 +106,11 @@ def replay_critic_value(algorithm, state, obs, config):
 
 
 def remembered_value(algorithm, state, obs, config):
+    """Return V(obs) as it is met: where the probe leads from 0 to 1, with the memory of having seen 0."""
     policy = algorithm.policy(state)
-    return policy.value(obs, policy.init())
+    _, memory = policy.act(jnp.zeros(1), policy.init(), jax.random.key(0))
+    follows = (obs[0] == 1) & (algorithm.params.P[1, 0, 2] > 0)
+    return jnp.where(follows, policy.value(obs, memory), policy.value(obs, policy.init()))
 
 
 def table_value(algorithm, state, obs, config):
