@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments.compare import _report
 from experiments.compare.peers import setup
-from experiments.compare.throughput import PEERS, execute
+from experiments.compare.throughput import execute
 
 FRAMES = 1_000_000
 SEEDS = (1, 8)
@@ -30,8 +30,14 @@ def main() -> int:
     capacities = (1_000, 10_000) if args.quick else (10_000, 1_000_000)
     commands = {
         "jaxrl": (sys.executable, "-m", "experiments.compare._ours_replay"),
-        "flashbax 0.1.3": (str(setup.create("flashbax")), str(PEERS / "flashbax_replay.py")),
-        "rejax 0.1.3": (str(setup.create("rejax")), str(PEERS / "rejax_replay.py"), "--kinds", "uniform"),
+        "flashbax 0.1.3": (str(setup.create("flashbax")), "-m", "experiments.compare.peers.flashbax_replay"),
+        "rejax 0.1.3": (
+            str(setup.create("rejax")),
+            "-m",
+            "experiments.compare.peers.rejax_replay",
+            "--kinds",
+            "uniform",
+        ),
     }
     try:
         results = measure(commands, capacities, args.rounds or (1 if args.quick else 3), args.quick)

@@ -3,7 +3,7 @@
 Runs with the Python of `.cache/peers/rejax`; prints one JSON object a measurement.
 """
 
-import replay_loop as loop
+from experiments.compare.peers import replay_loop as loop
 
 
 def make(kind: str, capacity: int, obs_shape: tuple[int, ...], obs_dtype: str):
