@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from envs.core import Obs, State, Step, unknown
 from envs.physics import fields
+from envs.spaces import as_action
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
 
 
@@ -65,7 +66,7 @@ class DelayedAction(Wrapper):
         self, key: jax.Array, state: WrappedState, action: Any, params: WrappedParams
     ) -> tuple[WrappedState, Step]:
         """Return the next state and what happened."""
-        chosen = jnp.asarray(action, state.kept.dtype)
+        chosen = as_action(self.action_space(params), action).astype(state.kept.dtype)
         queue = jnp.concatenate([chosen[None], state.kept[:-1]])  # the newest first
         latency = jnp.clip(params.values["latency"], 0, self.max_latency)
         continuous = jnp.issubdtype(queue.dtype, jnp.floating)
