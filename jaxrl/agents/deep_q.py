@@ -107,11 +107,10 @@ def make(env: Environment, params: Params, config: Config, method: Method) -> Al
         return Weights(online, online, optimizer.init(online))
 
     def act(model_params, x, memory, key, t):
-        key_noise, key = jax.random.split(key)
-        q = method.values(model_params, x, key_noise if config.noisy else None)
-        keys = jax.random.split(key, config.num_envs)
+        keys = jax.random.split(key, config.num_envs + 1)
+        q = method.values(model_params, x, keys[0] if config.noisy else None)
         chance = epsilon(t * steps_per_iteration)
-        return jax.vmap(selection.epsilon_greedy, in_axes=(0, 0, None))(keys, q, chance), (), memory
+        return jax.vmap(selection.epsilon_greedy, in_axes=(0, 0, None))(keys[1:], q, chance), (), memory
 
     def update(weights, batch, key, count):
         def loss(online):

@@ -339,17 +339,21 @@ def make(
         beta = importance(t * steps_per_iteration)
         count = (t - first_update(config)) * config.num_updates
 
+        keys_sample, keys_update = jax.random.split(key, (2, config.num_updates))
+        if state.priorities is None:
+            # Nothing that is learned decides what is drawn, so the draws of all updates are one: on a CPU the
+            # number of calls counts.
+            draws = jax.vmap(lambda key: uniform.sample(key, ring, written, config.batch_size))(keys_sample)
+        else:
+            draws = keys_sample
+
         def update(loop, inputs):
             weights, priorities = loop
-            key, i = inputs
-            key_sample, key_update = jax.random.split(key)
+            draw, key_update, i = inputs
             if priorities is None:
-                row, at = uniform.sample(key_sample, ring, written, config.batch_size)
-                weight = None
+                (row, at), weight = draw, None
             else:
-                row, at, weight = prioritized.sample(
-                    key_sample, priorities, ring, written, config.batch_size, beta
-                )
+                row, at, weight = prioritized.sample(draw, priorities, ring, written, config.batch_size, beta)
             batch = drawing.draw(ring, state.ring, row, at, lambda obs: see(obs, state.statistics))
             valid = batch.weight
             if weight is not None:
@@ -364,9 +368,8 @@ def make(
             }
             return (weights, priorities), (metrics, batch.x)
 
-        keys = jax.random.split(key, config.num_updates)
         (weights, priorities), (metrics, x) = lax.scan(
-            update, (_weights(state), state.priorities), (keys, jnp.arange(config.num_updates))
+            update, (_weights(state), state.priorities), (draws, keys_update, jnp.arange(config.num_updates))
         )
         x = x[-1]
         metrics = jax.tree.map(jnp.mean, metrics) | learner.health(weights, x)
