@@ -24,7 +24,7 @@ from jaxrl.algorithm import Algorithm, num_actions
 from jaxrl.config import static, traced, validate
 from jaxrl.explore import schedules, selection
 from jaxrl.nets import QNetwork, encoded_shape
-from jaxrl.nets.q_network import INITIALIZERS
+from jaxrl.nets.initializers import INITIALIZERS
 from jaxrl.ops.diagnostics import dead_units
 
 
@@ -45,13 +45,15 @@ class QConfig(off_policy.NetworkConfig):
     noisy: bool = static(False)
     """Whether the dense layers have learned noise to explore with; set epsilon_start and epsilon_end to 0."""
     initializer: str = static("orthogonal", choices=tuple(INITIALIZERS))
-    """What kernels start from: orthogonal as in CleanRL's pqn.py, or lecun_normal as in its dqn_jax.py."""
+    """What kernels start from; orthogonal ones are scaled by sqrt(2) before a ReLU."""
 
 
 @struct.dataclass
 class Config(QConfig, off_policy.Config):
     """Hyperparameters of DQN and its relatives; the defaults are CleanRL's."""
 
+    initializer: str = static("lecun_normal", choices=tuple(INITIALIZERS))
+    """What kernels start from; from orthogonal ones, scaled for a ReLU, DQN forgets more often."""
     target_update_period: int = static(500, ge=1)
     """Environment steps between updates of the target network."""
 

@@ -43,8 +43,6 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     for name in ("dueling", "noisy"):
         if getattr(config, name):
             raise ValueError(f"`{name}` must be False for IQN, whose network has neither; rainbow has both")
-    if config.initializer != "orthogonal":
-        raise ValueError(f"`initializer` must be orthogonal for IQN, got {config.initializer}")
     if len(config.hidden_sizes) < 2:
         raise ValueError(f"`hidden_sizes` must name at least two layers for IQN, got {config.hidden_sizes}")
     module = ImplicitQuantileNetwork(
@@ -53,6 +51,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         activation=config.activation,
         channels=config.channels,
         layer_norm=config.layer_norm,
+        initializer=config.initializer,
     )
     shape = encoded_shape(env.observation_space(params), flatten=not config.channels)
     spaced = (jnp.arange(config.num_acting_quantiles, dtype=jnp.float32) + 0.5) / config.num_acting_quantiles

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.nets.cnn import CNN
-from jaxrl.nets.initializers import orthogonal
+from jaxrl.nets.initializers import INITIALIZERS
 from jaxrl.nets.mlp import activation_function
 
 
@@ -25,6 +25,7 @@ class ImplicitQuantileNetwork(nn.Module):
       channels: filters of 3 x 3 convolutions before the dense layers; none for vectors.
       layer_norm: whether to normalise before each activation.
       num_cosines: C.
+      initializer: of the kernels, one of `INITIALIZERS`.
 
     >>> network = ImplicitQuantileNetwork(num_actions=2)
     >>> x, levels = jnp.zeros((5, 4)), jnp.full((5, 8), 0.5)
@@ -40,26 +41,37 @@ class ImplicitQuantileNetwork(nn.Module):
     channels: Sequence[int] = ()
     layer_norm: bool = False
     num_cosines: int = 64
+    initializer: str = "orthogonal"
 
     @nn.compact
     def __call__(self, x: jax.Array, levels: jax.Array) -> jax.Array:
         """Return the quantiles of observations `x` at `levels`."""
         if self.channels:
             count = len(self.channels)
-            x = CNN(
-                self.channels, (3,) * count, (1,) * count, (), self.activation, layer_norm=self.layer_norm
-            )(x)
+            convolutions = CNN(
+                self.channels,
+                (3,) * count,
+                (1,) * count,
+                (),
+                self.activation,
+                layer_norm=self.layer_norm,
+                kernel_init=INITIALIZERS[self.initializer](2**0.5),
+            )
+            x = convolutions(x)
         for size in self.hidden_sizes[:-1]:
             x = self._hidden(x, size)
         multiples = jnp.pi * jnp.arange(self.num_cosines, dtype=jnp.float32)
         angles = jnp.expand_dims(multiples, tuple(range(levels.ndim))) * levels[..., None]
-        embedding = nn.relu(nn.Dense(x.shape[-1], kernel_init=orthogonal(2**0.5))(jnp.cos(angles)))
+        embedding = nn.relu(self._dense(x.shape[-1], 2**0.5)(jnp.cos(angles)))
         x = self._hidden(x[..., None, :] * embedding, self.hidden_sizes[-1])
-        outputs = nn.Dense(self.num_actions, kernel_init=orthogonal(1.0))(x)
+        outputs = self._dense(self.num_actions, 1.0)(x)
         return jnp.swapaxes(outputs, -1, -2)
 
     def _hidden(self, x: jax.Array, size: int) -> jax.Array:
-        x = nn.Dense(size, kernel_init=orthogonal(2**0.5))(x)
+        x = self._dense(size, 2**0.5)(x)
         x = activation_function(self.activation)(nn.LayerNorm()(x) if self.layer_norm else x)
         self.sow("intermediates", "hidden", x)
         return x
+
+    def _dense(self, size: int, gain: float) -> nn.Dense:
+        return nn.Dense(size, kernel_init=INITIALIZERS[self.initializer](gain))

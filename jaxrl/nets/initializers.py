@@ -1,4 +1,4 @@
-"""The orthogonal initialiser, made of matrix products only.
+"""What kernels start from; the orthogonal initialiser, made of matrix products only.
 
 `jax.nn.initializers.orthogonal` calls LAPACK's QR. Under `vmap` over seeds that blocks every worker of
 XLA's CPU thread pool and can deadlock a machine with few cores. The polar factor of a Gaussian matrix
@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,6 +69,13 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = jnp.float
         return (scale * kernel).astype(dtype)
 
     return init
+
+
+INITIALIZERS: dict[str, Callable[[float], Initializer]] = {
+    "orthogonal": orthogonal,
+    "lecun_normal": lambda gain: nn.initializers.lecun_normal(),
+}
+"""What kernels may start from, by gain: flax's default has none."""
 
 
 def _polar_factor(x: jax.Array) -> jax.Array:

@@ -1,21 +1,15 @@
 """The network of action values, with the options that the relatives of DQN ask for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxrl.nets.cnn import CNN
-from jaxrl.nets.initializers import Initializer, orthogonal
+from jaxrl.nets.initializers import INITIALIZERS
 from jaxrl.nets.mlp import activation_function
 from jaxrl.nets.noisy import NoisyDense
-
-INITIALIZERS: dict[str, Callable[[float], Initializer]] = {
-    "orthogonal": orthogonal,
-    "lecun_normal": lambda gain: nn.initializers.lecun_normal(),
-}
-"""What kernels may start from, by gain: flax's default has none."""
 
 
 class QNetwork(nn.Module):

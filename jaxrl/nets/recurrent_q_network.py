@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.nets.cnn import CNN
+from jaxrl.nets.initializers import INITIALIZERS
 from jaxrl.nets.mlp import MLP
-from jaxrl.nets.q_network import INITIALIZERS, QNetwork
+from jaxrl.nets.q_network import QNetwork
 from jaxrl.nets.recurrent import Cell, Recurrent
 
 

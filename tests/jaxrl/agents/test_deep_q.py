@@ -46,7 +46,6 @@ SMALL = {
         ),
         (iqn, {"dueling": True}, "`dueling` must be False for IQN"),
         (iqn, {"hidden_sizes": (8,)}, "`hidden_sizes` must name at least two layers for IQN"),
-        (iqn, {"initializer": "lecun_normal"}, "`initializer` must be orthogonal for IQN"),
     ],
 )
 def test_what_does_not_fit_is_refused(module, fields, message):
