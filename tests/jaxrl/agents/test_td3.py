@@ -107,10 +107,12 @@ def test_a_time_limit_is_no_terminal_state():
     """Cut after 5 steps, the value is 1 / (1 - gamma), not that of five rewards."""
     env = Treadmill()
     params = env.default_params().replace(R=jnp.ones((2, 1, 2)), max_steps=jnp.int32(5))
-    config = td3.Config(**(SMALL | {"batch_size": 32, "buffer_size": 400, "learning_starts": 40}))
+    config = td3.Config(
+        **(SMALL | {"batch_size": 32, "buffer_size": 400, "learning_starts": 40, "hidden_sizes": (32,)})
+    )
     config = replace(config, gamma=0.8, learning_rate=1e-2, polyak_tau=0.1)
     algorithm = td3.make(env, params, config)
-    state, metrics = jax.jit(lambda key: run_interval(algorithm, algorithm.init(key), 0, 1000))(
+    state, metrics = jax.jit(lambda key: run_interval(algorithm, algorithm.init(key), 0, 2000))(
         jax.random.key(0)
     )
     assert float(metrics["episode_length"]) == 5
