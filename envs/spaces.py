@@ -28,8 +28,7 @@ class Discrete:
     dtype: Any = jnp.int32
 
     def __post_init__(self):
-        if self.n < 1:
-            raise ValueError(f"`n` must be at least 1, got {self.n}")
+        check_size("n", self.n)
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
 
     @property
@@ -103,9 +102,9 @@ class Box:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
         try:
             low, high = self.bounds()
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(
-                f"`low` and `high` must fit the shape {self.shape}, got {self.low} and {self.high}"
+                f"`low` and `high` must fit the shape {self.shape} and {self.dtype}, got {self.low} and {self.high}"
             ) from error
         if not np.all(low <= high):
             raise ValueError(f"`low` must be at most `high`, got {self.low} and {self.high}")
@@ -156,6 +155,9 @@ class Dict:
 
     def __post_init__(self):
         object.__setattr__(self, "spaces", dict(sorted(self.spaces.items())))
+        for name, space in self.spaces.items():
+            if not isinstance(space, Space):
+                raise ValueError(f"`spaces` must hold spaces, got {space!r} under {name!r}")
 
     def __hash__(self):
         return hash(tuple(self.spaces.items()))
@@ -175,6 +177,23 @@ class Dict:
 
 
 Space = Discrete | MultiDiscrete | Box | Dict
+
+
+def check_size(name: str, value: Any, least: int = 1) -> None:
+    """Check that `value`, a number that sets a shape, is an integer and not less than `least`.
+
+    Raises:
+      ValueError: naming it and what came.
+
+    >>> check_size("num_arms", 2.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: `num_arms` must be an integer, got 2.5
+    """
+    if not isinstance(value, int | np.integer):
+        raise ValueError(f"`{name}` must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}")
 
 
 def flat_size(space: Space) -> int:

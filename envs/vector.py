@@ -12,7 +12,7 @@ from flax import struct
 from jax.interpreters import partial_eval
 
 from envs.core import Environment, Obs, Params, State, time_limit
-from envs.spaces import Space
+from envs.spaces import Space, check_size
 
 # The pool holds POOL_BLOCKS blocks of num_envs / POOL_BLOCKS starts, one of which is redrawn at every step.
 # So environments that end together get distinct starts, and episodes of POOL_BLOCKS steps or more new ones.
@@ -131,10 +131,7 @@ class VecEnv:
             raise ValueError(f"`reset` must be one of {get_args(ResetMode)}, got {reset!r}")
         if isinstance(env, type) or not all(hasattr(env, member) for member in ("reset", "step")):
             raise ValueError(f"`env` must be an environment, the first that `envs.make` returns, got {env!r}")
-        if not isinstance(num_envs, int | np.integer):
-            raise ValueError(f"`num_envs` must be an integer, got {num_envs!r}")
-        if num_envs < 1:
-            raise ValueError(f"`num_envs` must be at least 1, got {num_envs}")
+        check_size("num_envs", num_envs)
         if time_limit is not None and time_limit < 1:
             raise ValueError(f"`time_limit` must be at least 1 step or None, got {time_limit}")
         fields = {"env": env, "num_envs": num_envs, "reset_mode": reset}

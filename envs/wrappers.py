@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Obs, Params, State, Step, unknown
-from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action, flat_size
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action, check_size, flat_size
 from envs.tabular import Outcomes
 
 _MODEL = ("num_states", "state_index", "state_at", "start_distribution", "outcomes")
@@ -245,9 +245,11 @@ class DiscretiseObservation(ObservationWrapper):
     def __post_init__(self):
         size = _vector_size(self)
         bounds = self.env.observation_space(self.env.default_params()).bounds()
-        object.__setattr__(self, "bins", tuple(int(n) for n in self.bins))
+        object.__setattr__(self, "bins", tuple(self.bins))
         if len(self.bins) != size or min(self.bins) < 1:
             raise ValueError(f"`bins` must hold {size} positive numbers, one an entry, got {self.bins}")
+        for number in self.bins:
+            check_size("bins", number)
         for name, bound in zip(("low", "high"), bounds, strict=True):
             given = bound if getattr(self, name) is None else getattr(self, name)
             ends = tuple(float(x) for x in given)
@@ -353,8 +355,8 @@ class NoisyObservation(Wrapper):
         space = self.env.observation_space(self.env.default_params())
         if not isinstance(space, Box) or space.dtype != np.float32:
             raise ValueError(f"`env` must have a Box of float32 observations, got {space}")
-        if not self.noise >= 0:
-            raise ValueError(f"`noise` must be at least 0, got {self.noise}")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"`noise` must be at least 0 and finite, got {self.noise}")
 
     def observation_space(self, params: WrappedParams) -> Box:
         """Return an unbounded `Box`."""
@@ -406,7 +408,7 @@ class FrameStack(Wrapper):
         space = self.env.observation_space(self.env.default_params())
         if not isinstance(space, Box) or not space.shape:
             raise ValueError(f"`env` must have arrays to stack, got {space}; FlattenObservation makes some")
-        _check_count(self.count)
+        check_size("count", self.count)
 
     def observation_space(self, params: Params) -> Box:
         """Return the bounds, repeated."""
@@ -603,7 +605,7 @@ class ActionRepeat(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
-        _check_count(self.count)
+        check_size("count", self.count)
 
     def __getattr__(self, name: str) -> Any:
         if name == "time_limit":
@@ -659,8 +661,8 @@ class TransformReward(Wrapper):
     def __post_init__(self):
         if not self.low <= self.high:
             raise ValueError(f"`low` must be at most `high`, got {self.low} and {self.high}")
-        if not self.noise >= 0:
-            raise ValueError(f"`noise` must be at least 0, got {self.noise}")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"`noise` must be at least 0 and finite, got {self.noise}")
         if not math.isfinite(self.scale):
             raise ValueError(f"`scale` must be finite, got {self.scale}")
 
@@ -758,6 +760,7 @@ class PotentialShaping(Wrapper):
 # By name -------------------------------------------------------------------------------------------------
 
 WRAPPERS: dict[str, type[Wrapper]] = {
+    "action_mask_observation": ActionMaskObservation,
     "action_repeat": ActionRepeat,
     "discretise_observation": DiscretiseObservation,
     "flatten_observation": FlattenObservation,
@@ -791,8 +794,8 @@ def wrap(env: Any, params: Params, name: str, **options: Any) -> tuple[Wrapper, 
     """
     if isinstance(env, type) or not hasattr(env, "observation_space"):
         raise ValueError(f"`env` must be an environment, the first that `envs.make` returns, got {env!r}")
-    if name not in WRAPPERS:
-        raise ValueError(unknown("wrapper", name, list(WRAPPERS)))
+    if not isinstance(name, str) or name not in WRAPPERS:
+        raise ValueError(unknown("wrapper", str(name), list(WRAPPERS)))
     try:
         wrapped = WRAPPERS[name](env, **options)
     except TypeError as error:
@@ -807,13 +810,6 @@ def _vector_size(wrapper: Wrapper) -> int:
             f"`env` must have a vector of observations, got {space}; FlattenObservation makes one"
         )
     return space.shape[0]
-
-
-def _check_count(count: Any) -> None:
-    if not isinstance(count, int | np.integer):
-        raise ValueError(f"`count` must be an integer, got {count!r}")
-    if count < 1:
-        raise ValueError(f"`count` must be at least 1, got {count}")
 
 
 def _choose(condition: jax.Array, a: Any, b: Any) -> Any:

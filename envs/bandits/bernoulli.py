@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, check_probabilities, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Discrete, as_action
+from envs.spaces import Discrete, as_action, check_size
 from envs.tabular import Outcomes
 
 
@@ -61,8 +61,7 @@ class BernoulliBandit:
     num_arms: int = 10
 
     def __post_init__(self):
-        if self.num_arms < 1:
-            raise ValueError(f"`num_arms` must be at least 1, got {self.num_arms}")
+        check_size("num_arms", self.num_arms)
 
     @property
     def num_states(self) -> int:
@@ -83,6 +82,10 @@ class BernoulliBandit:
         """Return the pulls in an episode."""
         return params.max_steps
 
+    def check_params(self, params: BanditParams) -> None:
+        """Check shapes, and where they are concrete that the probabilities are some."""
+        check_probabilities("probabilities", params.probabilities, (self.num_arms,))
+
     def reward_range(self, params: BanditParams) -> tuple[float, float]:
         """Return the bounds of the reward, 0 and 1."""
         return 0.0, 1.0
@@ -101,7 +104,7 @@ class BernoulliBandit:
 
     def reset(self, key: jax.Array, params: BanditParams) -> tuple[BanditState, jax.Array]:
         """Return the first state and the constant observation; ignores `key`."""
-        check_probabilities("probabilities", params.probabilities, (self.num_arms,))
+        self.check_params(params)
         return no_pull(), jnp.int32(0)
 
     def step(

@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, check_finite, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Box, Discrete, as_action
+from envs.spaces import Box, Discrete, as_action, check_size
 
 
 @struct.dataclass
@@ -70,10 +70,8 @@ class ContextualBandit:
     num_features: int = 5
 
     def __post_init__(self):
-        if self.num_arms < 1:
-            raise ValueError(f"`num_arms` must be at least 1, got {self.num_arms}")
-        if self.num_features < 2:
-            raise ValueError(f"`num_features` must be at least 2, got {self.num_features}")
+        check_size("num_arms", self.num_arms)
+        check_size("num_features", self.num_features, 2)
 
     def default_params(self) -> ContextualBanditParams:
         """Return weights drawn once and for all from N(0, 1), clicks of one in four, no interaction."""
@@ -93,6 +91,12 @@ class ContextualBandit:
     def time_limit(self, params: ContextualBanditParams) -> jax.Array:
         """Return the visitors in an episode."""
         return params.max_steps
+
+    def check_params(self, params: ContextualBanditParams) -> None:
+        """Check shapes, and where they are concrete that all numbers are finite."""
+        check_finite("weights", params.weights, (self.num_arms, self.num_features))
+        check_finite("biases", params.biases, (self.num_arms,))
+        check_finite("interactions", params.interactions, (self.num_arms,))
 
     def reward_range(self, params: ContextualBanditParams) -> tuple[float, float]:
         """Return the bounds of the reward, 0 and 1."""
@@ -115,9 +119,7 @@ class ContextualBandit:
         self, key: jax.Array, params: ContextualBanditParams
     ) -> tuple[ContextualBanditState, jax.Array]:
         """Return the first visitor."""
-        check_finite("weights", params.weights, (self.num_arms, self.num_features))
-        check_finite("biases", params.biases, (self.num_arms,))
-        check_finite("interactions", params.interactions, (self.num_arms,))
+        self.check_params(params)
         context = jax.random.normal(key, (self.num_features,))
         return ContextualBanditState(pull=no_pull(), context=context), context
 

@@ -8,7 +8,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, check_finite, check_positive, check_probabilities, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Discrete, as_action
+from envs.spaces import Discrete, as_action, check_size
 
 
 @struct.dataclass
@@ -69,8 +69,7 @@ class DriftingBandit:
     num_arms: int = 10
 
     def __post_init__(self):
-        if self.num_arms < 1:
-            raise ValueError(f"`num_arms` must be at least 1, got {self.num_arms}")
+        check_size("num_arms", self.num_arms)
 
     def default_params(self) -> DriftingBanditParams:
         """Return equal means that wander by 0.01 a pull and never switch, and 1,000 pulls an episode."""
@@ -86,6 +85,14 @@ class DriftingBandit:
     def time_limit(self, params: DriftingBanditParams) -> jax.Array:
         """Return the pulls in an episode."""
         return params.max_steps
+
+    def check_params(self, params: DriftingBanditParams) -> None:
+        """Check shapes, and where they are concrete that each number is in its range."""
+        check_finite("means", params.means, (self.num_arms,))
+        check_positive("scale", params.scale, ())
+        check_finite("drift", params.drift, ())
+        check_finite("spread", params.spread, ())
+        check_probabilities("switch_probability", params.switch_probability, ())
 
     def reward_range(self, params: DriftingBanditParams) -> tuple[float, float]:
         """Return the bounds of the reward: there are none."""
@@ -105,11 +112,7 @@ class DriftingBandit:
 
     def reset(self, key: jax.Array, params: DriftingBanditParams) -> tuple[DriftingBanditState, jax.Array]:
         """Return the first state and the constant observation; ignores `key`."""
-        check_finite("means", params.means, (self.num_arms,))
-        check_positive("scale", params.scale, ())
-        check_finite("drift", params.drift, ())
-        check_finite("spread", params.spread, ())
-        check_probabilities("switch_probability", params.switch_probability, ())
+        self.check_params(params)
         return DriftingBanditState(pull=no_pull(), means=params.means), jnp.int32(0)
 
     def step(

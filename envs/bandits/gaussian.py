@@ -8,7 +8,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, check_finite, check_positive, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Discrete, as_action
+from envs.spaces import Discrete, as_action, check_size
 
 
 @struct.dataclass
@@ -53,8 +53,7 @@ class GaussianBandit:
     num_arms: int = 10
 
     def __post_init__(self):
-        if self.num_arms < 1:
-            raise ValueError(f"`num_arms` must be at least 1, got {self.num_arms}")
+        check_size("num_arms", self.num_arms)
 
     def default_params(self) -> GaussianBanditParams:
         """Return means from -1 to 1, scales of 1 and 100 pulls an episode."""
@@ -71,6 +70,11 @@ class GaussianBandit:
     def time_limit(self, params: GaussianBanditParams) -> jax.Array:
         """Return the pulls in an episode."""
         return params.max_steps
+
+    def check_params(self, params: GaussianBanditParams) -> None:
+        """Check shapes, and where they are concrete that means are finite and scales positive."""
+        check_finite("means", params.means, (self.num_arms,))
+        check_positive("scales", params.scales, (self.num_arms,))
 
     def reward_range(self, params: GaussianBanditParams) -> tuple[float, float]:
         """Return the bounds of the reward: there are none."""
@@ -90,8 +94,7 @@ class GaussianBandit:
 
     def reset(self, key: jax.Array, params: GaussianBanditParams) -> tuple[Pull, jax.Array]:
         """Return the first state and the constant observation; ignores `key`."""
-        check_finite("means", params.means, (self.num_arms,))
-        check_positive("scales", params.scales, (self.num_arms,))
+        self.check_params(params)
         return no_pull(), jnp.int32(0)
 
     def step(

@@ -8,7 +8,7 @@ from flax import struct
 
 from envs.bandits.arms import check_probabilities
 from envs.core import Step
-from envs.spaces import Box, MultiDiscrete, as_action
+from envs.spaces import Box, MultiDiscrete, as_action, check_size
 
 
 @struct.dataclass
@@ -69,7 +69,9 @@ class SlateBandit:
     num_slots: int = 3
 
     def __post_init__(self):
-        if not 1 <= self.num_slots <= self.num_items:
+        check_size("num_items", self.num_items)
+        check_size("num_slots", self.num_slots)
+        if self.num_slots > self.num_items:
             most = f"at most num_items = {self.num_items}"
             raise ValueError(f"`num_slots` must be at least 1 and {most}, got {self.num_slots}")
 
@@ -88,6 +90,11 @@ class SlateBandit:
     def time_limit(self, params: SlateBanditParams) -> jax.Array:
         """Return the slates in an episode."""
         return params.max_steps
+
+    def check_params(self, params: SlateBanditParams) -> None:
+        """Check shapes, and where they are concrete that the probabilities are some."""
+        check_probabilities("attraction", params.attraction, (self.num_items,))
+        check_probabilities("examination", params.examination, (self.num_slots,))
 
     def reward_range(self, params: SlateBanditParams) -> tuple[float, float]:
         """Return the bounds of the reward: 0 and the number of slots."""
@@ -109,8 +116,7 @@ class SlateBandit:
 
     def reset(self, key: jax.Array, params: SlateBanditParams) -> tuple[SlateBanditState, jax.Array]:
         """Return the first state, no click yet; ignores `key`."""
-        check_probabilities("attraction", params.attraction, (self.num_items,))
-        check_probabilities("examination", params.examination, (self.num_slots,))
+        self.check_params(params)
         clicks = jnp.zeros(self.num_slots, jnp.float32)
         return SlateBanditState(
             t=jnp.int32(0), slate=jnp.full(self.num_slots, -1, jnp.int32), clicks=clicks

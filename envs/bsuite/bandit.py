@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.bandits.arms import Pull, no_pull, regret_metrics
 from envs.core import Step
-from envs.spaces import Box, Discrete, as_action
+from envs.spaces import Box, Discrete, as_action, check_size
 
 
 @struct.dataclass
@@ -43,8 +43,7 @@ class SimpleBandit:
     num_arms: int = 11
 
     def __post_init__(self):
-        if self.num_arms < 2:
-            raise ValueError(f"`num_arms` must be at least 2, got {self.num_arms}")
+        check_size("num_arms", self.num_arms, 2)
 
     def default_params(self) -> SimpleBanditParams:
         """Return the rewards of mapping seed 0."""

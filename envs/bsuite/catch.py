@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete, as_action
+from envs.spaces import Box, Discrete, as_action, check_size
 
 
 @struct.dataclass
@@ -57,9 +57,8 @@ class Catch:
     columns: int = 5
 
     def __post_init__(self):
-        for name, least in (("rows", 2), ("columns", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
+        check_size("rows", self.rows, 2)
+        check_size("columns", self.columns)
 
     def default_params(self) -> CatchParams:
         """Return a reward of 1."""

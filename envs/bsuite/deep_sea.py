@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.core import Step
 from envs.mdps.deep_sea import DeepSeaState
-from envs.spaces import Box, Discrete, as_action
+from envs.spaces import Box, Discrete, as_action, check_size
 
 MAPPING_SEED = 42
 
@@ -62,8 +62,7 @@ class PaddedDeepSea:
     size: int = 50
 
     def __post_init__(self):
-        if self.size < 2:
-            raise ValueError(f"`size` must be at least 2, got {self.size}")
+        check_size("size", self.size, 2)
 
     def default_params(self) -> PaddedDeepSeaParams:
         """Return the deepest sea."""

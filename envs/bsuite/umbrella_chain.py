@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete, as_action
+from envs.spaces import Box, Discrete, as_action, check_size
 
 
 @struct.dataclass
@@ -64,8 +64,7 @@ class UmbrellaChain:
     limit_terminates = True
 
     def __post_init__(self):
-        if self.max_distractors < 0:
-            raise ValueError(f"`max_distractors` must be at least 0, got {self.max_distractors}")
+        check_size("max_distractors", self.max_distractors, 0)
 
     def default_params(self) -> UmbrellaChainParams:
         """Return 20 steps, with all distractors in use."""

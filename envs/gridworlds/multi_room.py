@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from envs.gridworlds.grid import FLOOR, GOAL, WALL, GridParams, GridWorld
+from envs.spaces import check_size
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,8 @@ class MultiRoom(GridWorld):
     size: int = 5
 
     def __post_init__(self):
-        if self.rooms < 2:
-            raise ValueError(f"`rooms` must be at least 2, got {self.rooms}")
-        if self.size < 1:
-            raise ValueError(f"`size` must be at least 1, got {self.size}")
+        check_size("rooms", self.rooms, 2)
+        check_size("size", self.size)
         object.__setattr__(self, "map", ("#".join(["." * self.size] * self.rooms),) * self.size)
         super().__post_init__()
 

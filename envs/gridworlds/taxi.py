@@ -107,6 +107,29 @@ class Taxi(ExactWorld):
             max_steps=jnp.int32(200),
         )
 
+    def check_params(self, params: TaxiParams) -> None:
+        """Check that the four places are different cells of the town, and that rain is a probability.
+
+        Raises:
+          ValueError: naming the field that makes no sense.
+
+        >>> env = Taxi()
+        >>> env.check_params(env.default_params().replace(landmarks=jnp.array([0, 4, 4, 23])))
+        Traceback (most recent call last):
+        ...
+        ValueError: `landmarks` must be 4 different cells below 25, got [0, 4, 4, 23]
+        """
+        walls, places, rain = (np.asarray(x) for x in (params.walls, params.landmarks, params.rain))
+        if walls.shape != (_SIZE, _SIZE) or walls.dtype != bool:
+            raise ValueError(f"`walls` must be bool{[_SIZE, _SIZE]}, got {walls.dtype}{list(walls.shape)}")
+        inside = (places >= 0) & (places < _SIZE * _SIZE)
+        if places.shape != (4,) or not inside.all() or len(set(places.tolist())) < 4:
+            raise ValueError(
+                f"`landmarks` must be 4 different cells below {_SIZE * _SIZE}, got {places.tolist()}"
+            )
+        if rain.shape != () or not 0 <= rain <= 1:
+            raise ValueError(f"`rain` must lie in [0, 1], got {rain}")
+
     def start_distribution(self, params: TaxiParams) -> jax.Array:
         """Return the `[500]` probabilities: any cell, place and other destination alike."""
         _, passenger, destination = _decode(jnp.arange(self.num_states))

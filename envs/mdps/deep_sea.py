@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete, Space, as_action
+from envs.spaces import Box, Discrete, Space, as_action, check_size
 from envs.tabular import Outcomes
 
 
@@ -74,8 +74,7 @@ class DeepSea:
     observation: str = "index"
 
     def __post_init__(self):
-        if self.size < 2:
-            raise ValueError(f"`size` must be at least 2, got {self.size}")
+        check_size("size", self.size, 2)
         if self.observation not in ("index", "image"):
             raise ValueError(f"`observation` must be 'index' or 'image', got {self.observation!r}")
 
@@ -107,6 +106,21 @@ class DeepSea:
     def stochastic(self, params: DeepSeaParams) -> DeepSeaParams:
         """Return `params` with the slip and the noise of bsuite's `deep_sea_stochastic`."""
         return replace(params, slip=jnp.float32(1 / self.size), noise=jnp.float32(1.0))
+
+    def check_params(self, params: DeepSeaParams) -> None:
+        """Check that one of the two actions moves right in each cell, and that the slip is a probability.
+
+        Raises:
+          ValueError: naming the field that makes no sense.
+        """
+        right, slip = np.asarray(params.action_right), np.asarray(params.slip)
+        if right.shape != (self.size, self.size) or not np.isin(right, (0, 1)).all():
+            raise ValueError(
+                f"`action_right` must be [{self.size}, {self.size}] of 0 and 1, got {list(right.shape)} of "
+                f"{np.unique(right)}"
+            )
+        if slip.shape != () or not 0 <= slip <= 1:
+            raise ValueError(f"`slip` must lie in [0, 1], got {slip}")
 
     def time_limit(self, params: DeepSeaParams) -> jax.Array:
         """Return N, the length of every episode."""

@@ -92,4 +92,6 @@ def sample_index(key: jax.Array, weights: jax.Array) -> jax.Array:
     """
     # Inverse distribution function; 1 - u lies in (0, 1]. A count is a faster reduction than `argmax`.
     cumulative = jnp.cumsum(weights)
-    return jnp.sum(cumulative < cumulative[-1] * (1 - jax.random.uniform(key)), dtype=jnp.int32)
+    below = cumulative < cumulative[-1] * (1 - jax.random.uniform(key))
+    # The last is never counted, for with weights that make no sense (a negative sum) it could be below.
+    return jnp.sum(below[:-1], dtype=jnp.int32)

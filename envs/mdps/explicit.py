@@ -9,6 +9,7 @@ import numpy as np
 from flax import struct
 
 from envs.mdps.exact import ExactState, ExactWorld
+from envs.spaces import check_size
 from envs.tabular import Outcomes
 
 
@@ -51,9 +52,8 @@ class ExplicitMDP(ExactWorld):
     random_start: bool = True
 
     def __post_init__(self):
-        for name in ("num_states", "num_actions"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        check_size("num_states", self.num_states)
+        check_size("num_actions", self.num_actions)
 
     def default_params(self) -> MDPParams:
         """Return a process in which nothing matters."""

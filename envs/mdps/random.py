@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from envs.mdps.explicit import ExplicitMDP, MDPParams
+from envs.spaces import check_size
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class RandomMDP(ExplicitMDP):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.branching is not None and not 1 <= self.branching <= self.num_states:
-            raise ValueError(
-                f"`branching` must lie in 1..num_states = {self.num_states}, got {self.branching}"
-            )
+        if self.branching is not None:
+            check_size("branching", self.branching)
+            if self.branching > self.num_states:
+                raise ValueError(
+                    f"`branching` must lie in 1..num_states = {self.num_states}, got {self.branching}"
+                )
 
     def default_params(self) -> MDPParams:
         """Return the process of key 0."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from envs.mdps.exact import ExactState
 from envs.mdps.explicit import ExplicitMDP, MDPParams
+from envs.spaces import check_size
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class RandomWalk(ExplicitMDP):
 
     def __post_init__(self):
         object.__setattr__(self, "ends", tuple(map(float, self.ends)))
+        check_size("num_states", self.num_states)
         if self.num_states < 3 or self.num_states % 2 == 0:
             raise ValueError(f"`num_states` must be odd and at least 3, got {self.num_states}")
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from envs.mdps.exact import ExactState
 from envs.mdps.explicit import ExplicitMDP, MDPParams
+from envs.spaces import check_size
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class RiverSwim(ExplicitMDP):
     random_start: bool = field(default=False, init=False)
 
     def __post_init__(self):
-        if self.num_states < 2:
-            raise ValueError(f"`num_states` must be at least 2, got {self.num_states}")
+        check_size("num_states", self.num_states, 2)
 
     def default_params(self) -> MDPParams:
         """Return the published numbers."""

@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete, as_action
+from envs.spaces import Box, Discrete, as_action, check_size
 
 
 @struct.dataclass
@@ -62,12 +62,22 @@ class MemoryChain:
     num_bits: int = 1
 
     def __post_init__(self):
-        if self.num_bits < 1:
-            raise ValueError(f"`num_bits` must be at least 1, got {self.num_bits}")
+        check_size("num_bits", self.num_bits)
 
     def default_params(self) -> MemoryChainParams:
         """Return a length of 10 steps, with all bits in use."""
         return MemoryChainParams(length=jnp.int32(10), in_use=jnp.int32(self.num_bits))
+
+    def check_params(self, params: MemoryChainParams) -> None:
+        """Check that there is something to remember, and that the bits in use exist.
+
+        Raises:
+          ValueError: naming the field that makes no sense.
+        """
+        if int(params.length) < 1:
+            raise ValueError(f"`length` must be at least 1, got {int(params.length)}")
+        if not 1 <= int(params.in_use) <= self.num_bits:
+            raise ValueError(f"`in_use` must lie in 1..num_bits = {self.num_bits}, got {int(params.in_use)}")
 
     def time_limit(self, params: MemoryChainParams) -> jax.Array:
         """Return length + 1, the steps of every episode."""
@@ -87,7 +97,7 @@ class MemoryChain:
         words = jax.random.bits(key, (1 + self.num_bits,), jnp.uint32)
         state = MemoryChainState(
             bits=(words[1:] >> 31).astype(jnp.int32),
-            query=(words[0] % params.in_use.astype(jnp.uint32)).astype(jnp.int32),
+            query=(words[0] % jnp.clip(params.in_use, 1, self.num_bits).astype(jnp.uint32)).astype(jnp.int32),
             t=jnp.int32(0),
         )
         return state, self._observe(state, params)

@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.spaces import Box, Discrete, as_action
+from envs.spaces import Box, Discrete, as_action, check_size
 
 
 @struct.dataclass
@@ -55,14 +55,21 @@ class RepeatCopy:
     num_symbols: int = 4
 
     def __post_init__(self):
-        if self.length < 1:
-            raise ValueError(f"`length` must be at least 1, got {self.length}")
-        if self.num_symbols < 2:
-            raise ValueError(f"`num_symbols` must be at least 2, got {self.num_symbols}")
+        check_size("length", self.length)
+        check_size("num_symbols", self.num_symbols, 2)
 
     def default_params(self) -> RepeatCopyParams:
         """Return two repetitions."""
         return RepeatCopyParams(repeats=jnp.int32(2))
+
+    def check_params(self, params: RepeatCopyParams) -> None:
+        """Check that something is to be written.
+
+        Raises:
+          ValueError: if it is not.
+        """
+        if int(params.repeats) < 1:
+            raise ValueError(f"`repeats` must be at least 1, got {int(params.repeats)}")
 
     def time_limit(self, params: RepeatCopyParams) -> jax.Array:
         """Return the steps of every episode."""

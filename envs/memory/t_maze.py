@@ -9,7 +9,7 @@ from flax import struct
 
 from envs.core import Step
 from envs.mdps.exact import ExactState, ExactWorld
-from envs.spaces import Box
+from envs.spaces import Box, check_size
 from envs.tabular import Outcomes
 
 NORTH, EAST, SOUTH, WEST = range(4)
@@ -64,8 +64,7 @@ class TMaze(ExactWorld):
     max_length: int = 10
 
     def __post_init__(self):
-        if self.max_length < 1:
-            raise ValueError(f"`max_length` must be at least 1, got {self.max_length}")
+        check_size("max_length", self.max_length)
 
     @property
     def num_states(self) -> int:  # type: ignore[override]
@@ -86,6 +85,15 @@ class TMaze(ExactWorld):
             bump_reward=jnp.float32(-0.1),
             max_steps=jnp.int32(100),
         )
+
+    def check_params(self, params: TMazeParams) -> None:
+        """Check that the corridor is no longer than it can be.
+
+        Raises:
+          ValueError: if it is, or has no length.
+        """
+        if not 1 <= int(params.length) <= self.max_length:
+            raise ValueError(f"`length` must lie in 1..max_length = {self.max_length}, got {int(params.length)}")
 
     def observation_space(self, params: TMazeParams) -> Box:
         """Return three numbers between 0 and 1."""
@@ -112,9 +120,10 @@ class TMaze(ExactWorld):
         """Return what follows: K = 1."""
         sign, cell = jnp.divmod(jnp.asarray(state_index, jnp.int32), self.max_length + 1)
         over = state_index == self.num_states - 1
-        turns = (cell >= params.length) & ((action == NORTH) | (action == SOUTH))
+        length = jnp.clip(params.length, 1, self.max_length)
+        turns = (cell >= length) & ((action == NORTH) | (action == SOUTH))
         to = jnp.clip(
-            cell + jnp.where(action == EAST, 1, 0) - jnp.where(action == WEST, 1, 0), 0, params.length
+            cell + jnp.where(action == EAST, 1, 0) - jnp.where(action == WEST, 1, 0), 0, length
         )
         right = (action == NORTH) == (sign == 0)
         reward = jnp.where(to == cell, params.bump_reward, 0.0)

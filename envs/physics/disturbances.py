@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from envs.core import Obs, State, Step, unknown
 from envs.physics import fields
-from envs.spaces import as_action
+from envs.spaces import as_action, check_size
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
 
 
@@ -49,8 +49,7 @@ class DelayedAction(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
-        if self.max_latency < 1:
-            raise ValueError(f"`max_latency` must be at least 1, got {self.max_latency}")
+        check_size("max_latency", self.max_latency)
         if not 0 <= self.latency <= self.max_latency:
             raise ValueError(
                 f"`latency` must be from 0 to max_latency = {self.max_latency}, got {self.latency}"

@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step, unknown
-from envs.spaces import Box, Discrete, as_action
+from envs.spaces import Box, Discrete, as_action, check_size
 
 GREEN, YELLOW, CLEARING, CROSS_GREEN, CROSS_YELLOW, CROSS_CLEARING = range(6)
 
@@ -223,8 +223,7 @@ class Intersection:
     def __post_init__(self):
         if self.reward not in REWARDS:
             raise ValueError(f"`reward`: {unknown('reward', self.reward, list(REWARDS))}")
-        if self.num_cars < 1:
-            raise ValueError(f"`num_cars` must be at least 1, got {self.num_cars}")
+        check_size("num_cars", self.num_cars)
 
     def default_params(self) -> IntersectionParams:
         """Return a junction in a town, with the weights of `reward`."""

@@ -342,3 +342,15 @@ def test_kernels_of_action_values_start_orthogonal_or_as_flaxs_do(noisy):
     for kernel in kernels("lecun_normal")[:2]:
         assert kernel.std() == pytest.approx(kernel.shape[0] ** -0.5, rel=0.02)
         assert np.abs(kernel.T @ kernel - np.eye(kernel.shape[1])).max() > 0.05
+
+
+def test_kernels_of_implicit_quantiles_start_from_the_initializer():
+    def kernels(initializer):
+        network = nets.ImplicitQuantileNetwork(2, hidden_sizes=(256, 128), initializer=initializer)
+        params = network.init(jax.random.key(0), jnp.zeros(512), jnp.zeros(4))["params"]
+        return [np.asarray(params[f"Dense_{i}"]["kernel"]) for i in (0, 2)]
+
+    for kernel in kernels("orthogonal"):
+        np.testing.assert_allclose(kernel.T @ kernel, 2 * np.eye(kernel.shape[1]), atol=1e-4)
+    for kernel in kernels("lecun_normal"):
+        assert kernel.std() == pytest.approx(kernel.shape[0] ** -0.5, rel=0.02)
