@@ -1,4 +1,4 @@
-"""Our PPO through `jaxrl.sweep`, as a process of its own: prints one JSON object a measurement.
+"""Our learners through `jaxrl.sweep`, as a process of its own: prints one JSON object a measurement.
 
 One host device a core, as the command `jaxrl` sets it. The first call of each size compiles and trains for
 one iteration a log point; the second, of the same length, compiles nothing; the third is what is timed. So
@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments.startup import prepare_jax
 
-SETTINGS = ("cartpole", "breakout")
+SETTINGS = ("cartpole", "breakout", "dqn", "sac")
 
 
 def main() -> None:
@@ -44,53 +44,54 @@ def main() -> None:
             print(json.dumps(report), flush=True)
 
 
-def make_setting(name: str, total_steps: int) -> tuple[Any, Any, Any]:
-    """Return `(env, params, config)` of "cartpole" (CleanRL's settings) or "breakout" (PureJaxRL's)."""
-    import envs
-    from jaxrl.agents import ppo
+def make_setting(name: str, total_steps: int) -> tuple[Callable, Any, Any, Any]:
+    """Return `(make, env, params, config)` of one of `SETTINGS`.
 
-    if name == "cartpole":
-        return *envs.make("CartPole-v1"), ppo.Config(total_steps=float(total_steps))
-    config = ppo.Config(
-        learning_rate=5e-3,
-        total_steps=float(total_steps),
-        num_envs=64,
-        num_minibatches=8,
-        activation="relu",
-    )
-    return *envs.make("gymnax/Breakout-MinAtar"), config
+    "cartpole" is PPO with CleanRL's settings, "breakout" PPO with PureJaxRL's; "dqn" on CartPole and "sac" on
+    Pendulum have those of `peers/rejax_learner.py`.
+    """
+    import envs
+    from jaxrl.agents import dqn, ppo, sac
+
+    steps = float(total_steps)
+    match name:
+        case "cartpole":
+            return ppo.make, *envs.make("CartPole-v1"), ppo.Config(total_steps=steps)
+        case "breakout":
+            config = ppo.Config(
+                learning_rate=5e-3, total_steps=steps, num_envs=64, num_minibatches=8, activation="relu"
+            )
+            return ppo.make, *envs.make("gymnax/Breakout-MinAtar"), config
+        case "dqn":
+            config = dqn.Config(
+                total_steps=steps,
+                num_envs=10,
+                buffer_size=10_000,
+                learning_starts=1_000,
+                batch_size=128,
+                num_updates=5,
+                double=True,
+                learning_rate=1e-3,
+                target_update_period=200,
+                hidden_sizes=(64, 64),
+            )
+            return dqn.make, *envs.make("CartPole-v1"), config
+        case "sac":
+            config = sac.Config(
+                learning_rate=1e-3,
+                critic_learning_rate=1e-3,
+                total_steps=steps,
+                buffer_size=20_000,
+                learning_starts=1_000,
+                policy_delay=1,
+                hidden_sizes=(64, 64),
+            )
+            return sac.make, *envs.make("Pendulum-v1"), config
+    raise ValueError(f"`name` must be one of {', '.join(SETTINGS)}, got {name!r}")
 
 
 def measure(
     setting: str,
-    num_seeds: int,
-    num_steps: int,
-    evaluations: int,
-    eval_episodes: int,
-    log_points: int | None = None,
-    num_devices: int | None = None,
-) -> dict[str, Any]:
-    """Return compile and run seconds and steps/s of PPO's sweep over seeds; see `time_sweep`."""
-    from jaxrl.agents import ppo
-
-    return time_sweep(
-        ppo.make,
-        *make_setting(setting, num_steps),
-        num_seeds=num_seeds,
-        num_steps=num_steps,
-        evaluations=evaluations,
-        eval_episodes=eval_episodes,
-        log_points=log_points,
-        num_devices=num_devices,
-    )
-
-
-def time_sweep(
-    make: Callable,
-    env: Any,
-    params: Any,
-    config: Any,
-    *,
     num_seeds: int,
     num_steps: int,
     evaluations: int,
@@ -105,6 +106,7 @@ def time_sweep(
     from jaxrl.parallel import cell_mesh
     from jaxrl.train import LOG_POINTS_PER_EVALUATION, num_iterations
 
+    make, env, params, config = make_setting(setting, num_steps)
     keys = jax.vmap(jax.random.key)(jax.numpy.arange(num_seeds))
     mesh = cell_mesh(jax.devices()[:num_devices])
     per_iteration = config.num_envs * config.num_steps
@@ -156,15 +158,14 @@ def training_program(
     import jax
 
     import jaxrl
-    from jaxrl.agents import ppo
     from jaxrl.parallel import cell_mesh, over_cells, pad
 
-    env, params, config = make_setting(setting, num_steps)
+    make, env, params, config = make_setting(setting, num_steps)
     mesh = cell_mesh()
     keys = pad(jax.vmap(jax.random.key)(jax.numpy.arange(num_agents)), mesh.size)
 
     def cell(key, params):
-        algorithm = ppo.make(env, params, config)
+        algorithm = make(env, params, config)
         return jaxrl.train(algorithm, key, num_steps, evaluations=evaluations, eval_episodes=eval_episodes)
 
     return jax.jit(over_cells(cell, mesh)), (keys, params)

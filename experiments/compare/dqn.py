@@ -9,9 +9,8 @@ import argparse
 import subprocess
 import sys
 
-from experiments.compare import _report
-from experiments.compare.peers import setup
-from experiments.compare.throughput import PEERS, Contestant, compare
+from experiments.compare import _report, throughput
+from experiments.compare.throughput import Contestant
 from experiments.startup import num_cores
 
 
@@ -23,7 +22,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         rounds = args.rounds or (1 if args.quick else 3)
-        results = compare("dqn", contestants(4_000 if args.quick else 100_000), rounds)
+        results = throughput.compare("dqn", contestants(4_000 if args.quick else 100_000), rounds)
     except subprocess.CalledProcessError as error:
         print(f"{' '.join(map(str, error.cmd))} failed:\n{(error.stderr or '')[-3000:]}", file=sys.stderr)
         return 1
@@ -34,8 +33,9 @@ def main() -> int:
 def contestants(steps: int) -> tuple[Contestant, ...]:
     """Return ours, and rejax's as its README runs it and sharded over the cores by us."""
     cores = num_cores()
-    ours = (sys.executable, "-m", "experiments.compare._ours_dqn", "--steps", str(steps))
-    rejax = (str(setup.create("rejax")), str(PEERS / "rejax_dqn.py"), "--steps", str(steps))
+    size = ("--seeds", "8", "--steps", str(steps), "--evaluations", "4")
+    ours = (*throughput.OURS, "--setting", "dqn", *size)
+    rejax = (*throughput.peer("rejax", "rejax_learner.py"), "DQN", *size)
     return (
         Contestant(f"jaxrl ({cores} host devices)", ours),
         Contestant("jaxrl, one device", (*ours, "--devices", "1")),

@@ -24,7 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1 and 4 agents, few steps")
     parser.add_argument("--full", action="store_true", help="the large sizes, also on a CPU")
-    parser.add_argument("--settings", nargs="+", choices=_ours.SETTINGS, default=_ours.SETTINGS)
+    parser.add_argument("--settings", nargs="+", choices=tuple(STEPS), default=tuple(STEPS))
     parser.add_argument("--agents", type=int, nargs="+", default=None)
     parser.add_argument("--steps", type=int, default=None, help="environment steps of each agent")
     args = parser.parse_args()

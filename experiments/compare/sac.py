@@ -11,8 +11,7 @@ import subprocess
 import sys
 
 from experiments.compare import _report, throughput
-from experiments.compare.peers import setup
-from experiments.compare.throughput import PEERS, Contestant
+from experiments.compare.throughput import Contestant
 from experiments.startup import num_cores
 
 
@@ -36,17 +35,17 @@ def main() -> int:
 
 def contestants(quick: bool, peers: tuple[str, ...]) -> tuple[Contestant, ...]:
     """Return ours, on one host device a core and on one device, and those of `peers`."""
-    size = ("--seeds", "4", "--steps", "2000" if quick else "10000")
-    ours = (sys.executable, "-m", "experiments.compare._ours_sac", *size)
+    size = ("--seeds", "4", "--steps", "2000" if quick else "10000", "--evaluations", "1")
+    ours = (*throughput.OURS, "--setting", "sac", *size)
     rows = [
         Contestant(f"jaxrl ({num_cores()} host devices)", ours),
         Contestant("jaxrl, one device", (*ours, "--devices", "1")),
     ]
     if "rejax" in peers:
-        rejax = (str(setup.create("rejax")), str(PEERS / "rejax_sac.py"), *size)
+        rejax = (*throughput.peer("rejax", "rejax_learner.py"), "SAC", *size)
         rows.append(Contestant("rejax 0.1.3", rejax, wanted=1.5))
     if "sb3" in peers:
-        sb3 = (str(setup.create("sb3")), str(PEERS / "sb3_sac.py"), "--steps", "1500" if quick else "5000")
+        sb3 = (*throughput.peer("sb3", "sb3_sac.py"), "--steps", "1500" if quick else "5000")
         rows.append(Contestant("stable-baselines3 (1 agent)", sb3, wanted=8.0))
     return tuple(rows)
 

@@ -19,6 +19,7 @@ from experiments.compare.peers import setup
 from experiments.startup import num_cores
 
 ROOT = Path(__file__).resolve().parents[2]
+OURS = (sys.executable, "-m", "experiments.compare._ours")
 PEERS = Path("experiments/compare/peers")
 SECTIONS = ("cartpole", "breakout", "scaling")
 
@@ -69,12 +70,12 @@ def cartpole(quick: bool, eval_episodes: int) -> tuple[Contestant, ...]:
     size = ("--seeds", "8", "--steps", str(65_536 if quick else 524_288))
     size_and_evaluations = (*size, "--evaluations", "8", "--eval-episodes", str(eval_episodes))
     cores = num_cores()
-    rejax = (*_peer("rejax", "rejax_ppo.py"), *size_and_evaluations)
-    style = (*_peer("rejax", "purejaxrl_style.py"), "--setting", "cartpole", *size)
-    sb3 = (*_peer("sb3", "sb3_ppo.py"), "--steps", str(5_120 if quick else 51_200))
+    rejax = (*peer("rejax", "rejax_learner.py"), "PPO", *size_and_evaluations)
+    style = (*peer("rejax", "purejaxrl_style.py"), "--setting", "cartpole", *size)
+    sb3 = (*peer("sb3", "sb3_ppo.py"), "--steps", str(5_120 if quick else 51_200))
     return (
-        Contestant(f"jaxrl ({cores} host devices)", (*_ours(), *size_and_evaluations)),
-        Contestant("jaxrl, one device", (*_ours(), *size_and_evaluations, "--devices", "1")),
+        Contestant(f"jaxrl ({cores} host devices)", (*OURS, *size_and_evaluations)),
+        Contestant("jaxrl, one device", (*OURS, *size_and_evaluations, "--devices", "1")),
         Contestant("rejax 0.1.3", rejax, wanted=2.0),
         Contestant(f"rejax 0.1.3, sharded by us ({cores})", (*rejax, "--devices", str(cores))),
         Contestant("PureJaxRL-style, our transcription", style),
@@ -85,12 +86,12 @@ def cartpole(quick: bool, eval_episodes: int) -> tuple[Contestant, ...]:
 def breakout(quick: bool) -> tuple[Contestant, ...]:
     """Return the contestants on MinAtar Breakout: 8 seeds x 64 environments x 128 steps, 8 minibatches."""
     size = ("--setting", "breakout", "--seeds", "8", "--steps", str(16_384 if quick else 131_072))
-    ours = (*_ours(), *size, "--evaluations", "1", "--eval-episodes", "1", "--log-points", "1")
+    ours = (*OURS, *size, "--evaluations", "1", "--eval-episodes", "1", "--log-points", "1")
     return (
         Contestant(f"jaxrl ({num_cores()} host devices)", ours),
         Contestant("jaxrl, one device", (*ours, "--devices", "1")),
         Contestant(
-            "PureJaxRL-style, our transcription", (*_peer("rejax", "purejaxrl_style.py"), *size), wanted=2.0
+            "PureJaxRL-style, our transcription", (*peer("rejax", "purejaxrl_style.py"), *size), wanted=2.0
         ),
     )
 
@@ -142,7 +143,7 @@ def scaling(rounds: int, quick: bool) -> dict[str, Any]:
     """Measure ours from 1 to 64 seeds, print the table and return its numbers."""
     sizes = [2**i for i in range(4 if quick else 7)]
     steps = 51_200 if quick else 131_072
-    command = (*_ours(), "--seeds", *map(str, sizes), "--steps", str(steps), "--evaluations", "2")
+    command = (*OURS, "--seeds", *map(str, sizes), "--steps", str(steps), "--evaluations", "2")
     print(f"scaling: {sizes[0]} to {sizes[-1]} seeds", file=sys.stderr, flush=True)
     output = execute((*command, "--repeats", str(rounds)))
     runs = [_report.last_json(line) for line in output.splitlines() if line.startswith("{")]
@@ -184,11 +185,8 @@ def execute(command: tuple[str, ...]) -> str:
     ).stdout
 
 
-def _ours() -> tuple[str, ...]:
-    return (sys.executable, "-m", "experiments.compare._ours")
-
-
-def _peer(environment: str, script: str) -> tuple[str, ...]:
+def peer(environment: str, script: str) -> tuple[str, ...]:
+    """Return the beginning of a command that runs a peer's script in its own environment."""
     return (str(setup.create(environment)), str(PEERS / script))
 
 
