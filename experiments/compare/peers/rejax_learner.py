@@ -1,4 +1,4 @@
-"""rejax's PPO and DQN on CartPole, and SAC on Pendulum, as its README runs them: `jit(vmap(train))` over seeds.
+"""rejax's PPO and DQN on CartPole and SAC on Pendulum, as its README runs them: `jit(vmap(train))`.
 
 Runs with the Python of `.cache/peers/rejax`. Prints one JSON object. The settings are those of
 `experiments/compare/_ours.py`; evaluations are as many and as long, through rejax's `eval_callback`. What

@@ -1,4 +1,4 @@
-"""stable-baselines3's SAC on Pendulum with the settings of `rejax_learner.py`: one agent and environment, CPU.
+"""stable-baselines3's SAC on Pendulum with the settings of `rejax_learner.py`: one agent, on the CPU.
 
 Runs with the Python of `.cache/peers/sb3`. Prints one JSON object. Nothing is evaluated, which favours it.
 """
