@@ -104,7 +104,8 @@ class Box:
             low, high = self.bounds()
         except (ValueError, OverflowError) as error:
             raise ValueError(
-                f"`low` and `high` must fit the shape {self.shape} and {self.dtype}, got {self.low} and {self.high}"
+                f"`low` and `high` must fit the shape {self.shape} and {self.dtype}, "
+                f"got {self.low} and {self.high}"
             ) from error
         if not np.all(low <= high):
             raise ValueError(f"`low` must be at most `high`, got {self.low} and {self.high}")

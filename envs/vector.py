@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax.interpreters import partial_eval
 

@@ -105,7 +105,7 @@ class GridWorld:
     observation: str = "index"
 
     def __post_init__(self):
-        rows = _rows(self.map)
+        rows = map_rows(self.map)
         object.__setattr__(self, "map", rows)
         object.__setattr__(self, "turns", tuple(self.turns))
         object.__setattr__(self, "directions", tuple(self.directions))
@@ -181,6 +181,9 @@ class GridWorld:
             )
         if slip.shape != () or not 0 <= slip <= 1:
             raise ValueError(f"`slip` must lie in [0, 1], got {slip}")
+        if len(ends := np.flatnonzero((start > 0) & np.isin(cells.ravel(), (PIT, GOAL)))):
+            row, column = divmod(int(ends[0]), self.shape[1])
+            raise ValueError(f"`start` must not lie in a pit or a goal, got row {row}, column {column}")
         if not is_solvable(params, self.pits_restart):
             raise ValueError(
                 "`cells` must hold a goal that can be reached from every start, got\n"
@@ -365,7 +368,7 @@ def is_solvable(params: GridParams, pits_restart: bool = False) -> bool:
     """
     wind = None if params.wind is None else np.asarray(params.wind)
     starts = np.asarray(params.start).reshape(params.cells.shape) > 0
-    reaching = _cells_that_reach_a_goal(np.asarray(params.cells), starts, wind, pits_restart)
+    reaching = cells_that_reach_a_goal(np.asarray(params.cells), starts, wind, pits_restart)
     return bool(starts.any() and reaching[starts].all())
 
 
@@ -381,7 +384,12 @@ def place_goal(params: GridParams, position: jax.Array) -> GridParams:
     return replace(params, cells=kinds.reshape(params.cells.shape), start=floor / jnp.sum(floor))
 
 
-def _rows(map: Any) -> tuple[str, ...]:
+def map_rows(map: Any) -> tuple[str, ...]:
+    r"""Return the rows of a map that may be given as lines of one string.
+
+    >>> map_rows("S.\n.G")
+    ('S.', '.G')
+    """
     if isinstance(map, str):
         return tuple(map.strip("\n").splitlines())
     if not isinstance(map, list | tuple) or not all(isinstance(row, str) for row in map):
@@ -407,7 +415,7 @@ def _check_solvable(map: tuple[str, ...], wind: tuple[int, ...] | None, pits_res
         blowing = np.broadcast_to(
             np.stack([-np.array(wind), np.zeros(len(wind), int)], -1), (*cells.shape, 2)
         )
-    stuck = np.argwhere(starts & ~_cells_that_reach_a_goal(cells, starts, blowing, pits_restart))
+    stuck = np.argwhere(starts & ~cells_that_reach_a_goal(cells, starts, blowing, pits_restart))
     if len(stuck):
         row, column = stuck[0].tolist()
         raise ValueError(
@@ -416,7 +424,7 @@ def _check_solvable(map: tuple[str, ...], wind: tuple[int, ...] | None, pits_res
         )
 
 
-def _cells_that_reach_a_goal(
+def cells_that_reach_a_goal(
     cells: np.ndarray, starts: np.ndarray, wind: np.ndarray | None, pits_restart: bool
 ) -> np.ndarray:
     """Return `[H, W]` bool: the floor cells from which some moves, blown by the wind, enter a goal."""

@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Step
-from envs.gridworlds.grid import FLOOR, GOAL, WALL
+from envs.gridworlds.grid import FLOOR, GOAL, WALL, cells_that_reach_a_goal, map_rows
 from envs.mdps.exact import ExactState, ExactWorld
 from envs.spaces import Box, Discrete, Space
 from envs.tabular import Outcomes
@@ -53,7 +53,7 @@ class KeyDoor(ExactWorld):
         goal, key (where it lies), doors, and a plane of ones if the agent has the key.
 
     Raises:
-      ValueError: if the map is not a rectangle of known letters with one start.
+      ValueError: if the map is not a rectangle of known letters with one start, or no goal can be reached.
 
     >>> env = KeyDoor()
     >>> params = env.default_params()
@@ -69,7 +69,7 @@ class KeyDoor(ExactWorld):
     random_start: bool = False
 
     def __post_init__(self):
-        rows = tuple(self.map.strip("\n").splitlines() if isinstance(self.map, str) else self.map)
+        rows = map_rows(self.map)
         object.__setattr__(self, "map", rows)
         if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
             raise ValueError(f"`map` must hold rows of one positive length, got {rows}")
@@ -79,6 +79,10 @@ class KeyDoor(ExactWorld):
             raise ValueError(f"`map` must hold one start 'S', got {rows}")
         if self.observation not in ("index", "image"):
             raise ValueError(f"`observation` must be 'index' or 'image', got {self.observation!r}")
+        if not _is_solvable(_cells(rows), "".join(rows).index("S")):
+            raise ValueError(
+                f"`map` must hold a goal 'G' that can be reached, through doors only with a key, got {rows}"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -98,13 +102,42 @@ class KeyDoor(ExactWorld):
     def default_params(self) -> KeyDoorParams:
         """Return the map's contents."""
         return KeyDoorParams(
-            cells=jnp.asarray([[_LETTERS[letter] for letter in row] for row in self.map], jnp.int32),
+            cells=jnp.asarray(_cells(self.map)),
             start=jnp.int32("".join(self.map).index("S")),
             step_reward=jnp.float32(0.0),
             key_reward=jnp.float32(0.0),
             goal_reward=jnp.float32(1.0),
             max_steps=jnp.int32(200),
         )
+
+    def check_params(self, params: KeyDoorParams) -> None:
+        """Check concrete parameters: shape and kinds of cells, and that the goal can be reached.
+
+        Raises:
+          ValueError: naming the field that makes no sense.
+
+        >>> env = KeyDoor()
+        >>> params = env.default_params()
+        >>> env.check_params(params.replace(start=jnp.int32(3)))
+        Traceback (most recent call last):
+        ...
+        ValueError: `start` must be the number of a floor cell, got 3
+        """
+        cells, start = np.asarray(params.cells), np.asarray(params.start)
+        if cells.shape != self.shape or not np.issubdtype(cells.dtype, np.integer):
+            raise ValueError(
+                f"`cells` must be integers {list(self.shape)}, as the environment's map is, got {cells.dtype}"
+                f"{list(cells.shape)}; another size is another environment, made with `map`"
+            )
+        if not np.isin(cells, list(_LETTERS.values())).all():
+            raise ValueError(f"`cells` must be FLOOR, WALL, GOAL, KEY or DOOR, got {np.unique(cells)}")
+        if start.shape != () or not 0 <= start < cells.size or cells.ravel()[start] != FLOOR:
+            raise ValueError(f"`start` must be the number of a floor cell, got {start}")
+        if not _is_solvable(cells, int(start)):
+            raise ValueError(
+                "`cells` must hold a goal that can be reached, through doors only with a key, got\n"
+                + self.ascii(None, params)
+            )
 
     def draw(self, key: jax.Array, params: KeyDoorParams) -> KeyDoorParams:
         """Return `params` with a random maze: a wall with a door; key and start left of it, goal right.
@@ -213,3 +246,20 @@ class KeyDoor(ExactWorld):
         kinds[2] = kinds[2] & ~has_key
         planes = [agent, *kinds, jnp.broadcast_to(has_key, self.shape)]
         return jnp.stack(planes, axis=-1).astype(jnp.float32)
+
+
+def _cells(rows: tuple[str, ...]) -> np.ndarray:
+    return np.array([[_LETTERS[letter] for letter in row] for row in rows], np.int32)
+
+
+def _is_solvable(cells: np.ndarray, start: int) -> bool:
+    """Return whether a goal can be reached from cell `start`, through doors only with a key."""
+
+    def reaching(cells: np.ndarray) -> np.ndarray:
+        return cells_that_reach_a_goal(cells, starts=cells == FLOOR, wind=None, pits_restart=False)
+
+    with_key = reaching(np.where(np.isin(cells, (KEY, DOOR)), FLOOR, cells))
+    # Without it a door is a wall, and a key that opens the way to a goal is as good as one.
+    key = np.where(with_key, GOAL, FLOOR)
+    without = np.where(cells == KEY, key, np.where(cells == DOOR, WALL, cells))
+    return bool(reaching(without).ravel()[start])

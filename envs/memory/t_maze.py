@@ -93,7 +93,9 @@ class TMaze(ExactWorld):
           ValueError: if it is, or has no length.
         """
         if not 1 <= int(params.length) <= self.max_length:
-            raise ValueError(f"`length` must lie in 1..max_length = {self.max_length}, got {int(params.length)}")
+            raise ValueError(
+                f"`length` must lie in 1..max_length = {self.max_length}, got {int(params.length)}"
+            )
 
     def observation_space(self, params: TMazeParams) -> Box:
         """Return three numbers between 0 and 1."""
@@ -122,9 +124,7 @@ class TMaze(ExactWorld):
         over = state_index == self.num_states - 1
         length = jnp.clip(params.length, 1, self.max_length)
         turns = (cell >= length) & ((action == NORTH) | (action == SOUTH))
-        to = jnp.clip(
-            cell + jnp.where(action == EAST, 1, 0) - jnp.where(action == WEST, 1, 0), 0, length
-        )
+        to = jnp.clip(cell + jnp.where(action == EAST, 1, 0) - jnp.where(action == WEST, 1, 0), 0, length)
         right = (action == NORTH) == (sign == 0)
         reward = jnp.where(to == cell, params.bump_reward, 0.0)
         reward = jnp.where(turns, jnp.where(right, params.goal_reward, params.wrong_reward), reward)

@@ -23,6 +23,7 @@ from envs.gridworlds import (
     place_goal,
     random_lake,
 )
+from envs.gridworlds.key_door import KEY
 from envs.tabular import extract
 from envs.testing import ConformanceError, check_env
 
@@ -542,11 +543,71 @@ def test_rooms_can_always_be_crossed_and_differ():
         ("KeyDoor-v1", {"map": ("S.", "G")}, "`map` must hold rows of one positive length"),
         ("KeyDoor-v1", {"map": ("SHG",)}, "`map` must hold only .* got 'H'"),
         ("KeyDoor-v1", {"map": ("..G",)}, "`map` must hold one start 'S'"),
+        ("KeyDoor-v1", {"map": ("S..", "...")}, "`map` must hold a goal 'G' that can be reached"),
+        ("KeyDoor-v1", {"map": ("SDG",)}, "`map` must hold a goal 'G' that can be reached"),
+        ("KeyDoor-v1", {"map": ("SDKDG",)}, "`map` must hold a goal 'G' that can be reached"),
+        ("KeyDoor-v1", {"map": ("K#S", "#.D", "#.G")}, "`map` must hold a goal 'G' that can be reached"),
+        ("KeyDoor-v1", {"map": ("KSD", "..G")}, None),
+        ("KeyDoor-v1", {"map": "S.KDG"}, None),
+        ("KeyDoor-v1", {"map": 3}, "`map` must be rows of letters such as"),
         ("KeyDoor-v1", {"observation": "pixels"}, "`observation` must be 'index' or 'image'"),
         ("MultiRoom-v1", {"rooms": 1}, "`rooms` must be at least 2, got 1"),
         ("MultiRoom-v1", {"size": 0}, "`size` must be at least 1, got 0"),
+        ("MultiRoom-v1", {"size": 2.5}, "`size` must be an integer, got 2.5"),
     ],
 )
 def test_bad_options_of_mazes_are_refused(id, options, message):
-    with pytest.raises(ValueError, match=message):
-        envs.make(id, **options)
+    if message is None:
+        env, params = envs.make(id, **options)
+        assert shortest_way([list(row) for row in env.map]) is not None
+        env.check_params(params)
+    else:
+        with pytest.raises(ValueError, match=message):
+            envs.make(id, **options)
+
+
+@pytest.mark.parametrize(
+    ("id", "change", "message"),
+    [
+        ("KeyDoor-v1", lambda p: {"cells": p.cells * (p.cells != GOAL)}, "`cells` must hold a goal that can"),
+        ("KeyDoor-v1", lambda p: {"cells": p.cells * (p.cells != KEY)}, "through doors only with a key"),
+        ("KeyDoor-v1", lambda p: {"cells": p.cells + 7}, "`cells` must be FLOOR, WALL, GOAL, KEY or DOOR"),
+        ("KeyDoor-v1", lambda p: {"cells": p.cells[:3]}, r"`cells` must be integers \[5, 7\].*int32\[3, 7\]"),
+        ("KeyDoor-v1", lambda p: {"start": jnp.int32(99)}, "`start` must be the number of a floor cell"),
+        ("KeyDoor-v1", lambda p: {"start": jnp.int32(3)}, "`start` must be the number of a floor cell"),
+        ("Taxi-v1", lambda p: {"landmarks": p.landmarks * 0}, "`landmarks` must be 4 different cells"),
+        ("Taxi-v1", lambda p: {"landmarks": p.landmarks + 9}, "`landmarks` must be 4 different cells"),
+        ("Taxi-v1", lambda p: {"rain": jnp.float32(2)}, r"`rain` must lie in \[0, 1\], got 2"),
+        ("Taxi-v1", lambda p: {"walls": p.walls[:3]}, r"`walls` must be bool\[5, 5\], got bool\[3, 5\]"),
+        ("FrozenLake4x4-v1", lambda p: {"start": p.start[::-1]}, "`start` must not lie in a pit or a goal"),
+        (
+            "DeepSea-v1",
+            lambda p: {"action_right": p.action_right + 1},
+            "`action_right` must be .* of 0 and 1",
+        ),
+        ("DeepSea-v1", lambda p: {"slip": jnp.float32(-1)}, r"`slip` must lie in \[0, 1\], got -1"),
+        ("TMaze-v1", lambda p: {"length": p.length + 1}, r"`length` must lie in 1..max_length = 10, got 11"),
+        (
+            "MemoryChain-v1",
+            lambda p: {"in_use": p.in_use + 1},
+            r"`in_use` must lie in 1..num_bits = 1, got 2",
+        ),
+        ("MemoryChain-v1", lambda p: {"length": p.length * 0}, "`length` must be at least 1, got 0"),
+        ("RepeatCopy-v1", lambda p: {"repeats": p.repeats * 0}, "`repeats` must be at least 1, got 0"),
+        (
+            "BernoulliBandit-v1",
+            lambda p: {"probabilities": p.probabilities + 1},
+            "`probabilities` must lie in",
+        ),
+        ("GaussianBandit-v1", lambda p: {"scales": p.scales * 0}, "`scales` must be positive and finite"),
+        ("DriftingBandit-v1", lambda p: {"scale": -p.scale}, "`scale` must be positive and finite"),
+        ("ContextualBandit-v1", lambda p: {"biases": p.biases[:2]}, "`biases` must have shape"),
+        ("SlateBandit-v1", lambda p: {"attraction": p.attraction * 2}, r"`attraction` must lie in \[0, 1\]"),
+    ],
+)
+def test_parameters_that_make_no_sense_break_a_law(id, change, message):
+    env, params = envs.make(id)
+    env.check_params(params)
+    with pytest.raises(ConformanceError, match=message) as caught:
+        check_env(env, params.replace(**change(params)))
+    assert caught.value.law == "params"

@@ -20,6 +20,7 @@ from envs.mdps import (
     dealer_results,
     explicit,
     hand_index,
+    sample_index,
 )
 from envs.tabular import extract
 from envs.testing import check_env
@@ -82,6 +83,9 @@ def test_bad_sizes_are_refused():
         (lambda: ExplicitMDP(num_states=0), "`num_states` must be at least 1, got 0"),
         (lambda: RandomMDP(num_actions=0), "`num_actions` must be at least 1, got 0"),
         (lambda: RandomMDP(branching=11), r"`branching` must lie in 1..num_states = 10, got 11"),
+        (lambda: RandomMDP(branching=2.5), "`branching` must be an integer, got 2.5"),
+        (lambda: ExplicitMDP(num_states=2.5), "`num_states` must be an integer, got 2.5"),
+        (lambda: DeepSea(size=3.0), "`size` must be an integer, got 3.0"),
         (lambda: RandomWalk(num_states=6), "`num_states` must be odd and at least 3, got 6"),
         (lambda: RiverSwim(num_states=1), "`num_states` must be at least 2, got 1"),
         (lambda: DeepSea(size=1), "`size` must be at least 2, got 1"),
@@ -90,6 +94,14 @@ def test_bad_sizes_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+@pytest.mark.parametrize(
+    "weights", [[-1.0, -2.0, -3.0], [1.0, -2.0, 0.0], [0.0, 0.0, 0.0], [1.0, jnp.nan, 1.0]]
+)
+def test_a_draw_by_weights_that_are_none_stays_inside(weights):
+    draws = jax.vmap(sample_index, (0, None))(jax.random.split(jax.random.key(0), 256), jnp.array(weights))
+    assert set(draws.tolist()) <= {0, 1, 2}
 
 
 def test_random_processes_are_uniform_on_the_simplex_and_differ():

@@ -120,9 +120,34 @@ def test_texts_and_frames_show_the_state():
 def test_bad_sizes_are_refused():
     for make, message in (
         (lambda: MemoryChain(num_bits=0), "`num_bits` must be at least 1, got 0"),
+        (lambda: MemoryChain(num_bits=1.5), "`num_bits` must be an integer, got 1.5"),
+        (lambda: TMaze(max_length=2.5), "`max_length` must be an integer, got 2.5"),
+        (lambda: RepeatCopy(length=2.5), "`length` must be an integer, got 2.5"),
         (lambda: TMaze(max_length=0), "`max_length` must be at least 1, got 0"),
         (lambda: RepeatCopy(length=0), "`length` must be at least 1, got 0"),
         (lambda: RepeatCopy(num_symbols=1), "`num_symbols` must be at least 2, got 1"),
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+@pytest.mark.parametrize("length", [-1, 0, 6])
+def test_a_corridor_of_impossible_length_keeps_walkers_inside(length):
+    env = TMaze(max_length=5)
+    params = env.default_params().replace(length=jnp.int32(length))
+    cells = np.arange(6)
+    for sign in range(2):
+        following = np.asarray(extract(env, params).P)[sign * 6 + cells]
+        assert np.allclose(following.sum(-1), 1)
+        assert set(np.argwhere(following)[:, -1].tolist()) <= {
+            *(sign * 6 + cells).tolist(),
+            env.num_states - 1,
+        }
+
+
+@pytest.mark.parametrize("in_use", [-1, 0, 4])
+def test_an_impossible_number_of_bits_asks_for_one_that_exists(in_use):
+    env = MemoryChain(num_bits=3)
+    params = env.default_params().replace(in_use=jnp.int32(in_use))
+    queries = jax.vmap(lambda key: env.reset(key, params)[0].query)(jax.random.split(jax.random.key(0), 64))
+    assert set(np.asarray(queries).tolist()) == ({0, 1, 2} if in_use == 4 else {0})

@@ -109,6 +109,12 @@ def test_contains_its_bounds():
     "wrong, message",
     [
         (lambda: Discrete(0), "`n` must be at least 1, got 0"),
+        (lambda: Discrete(2.5), "`n` must be an integer, got 2.5"),
+        (lambda: Dict({"a": 3}), "`spaces` must hold spaces, got 3 under 'a'"),
+        (
+            lambda: Box(0, 300, (2,), np.uint8),
+            r"`low` and `high` must fit the shape \(2,\) and uint8, got 0 and",
+        ),
         (lambda: MultiDiscrete(()), "`nvec` must hold positive integers"),
         (lambda: MultiDiscrete((2, 0)), "`nvec` must hold positive integers"),
         (lambda: Box(1.0, 0.0), "`low` must be at most `high`"),

@@ -23,11 +23,13 @@ from envs.wrappers import (
     FrameStack,
     NoisyObservation,
     NormaliseObservation,
+    ObservationWrapper,
     PartialObservation,
     PotentialShaping,
     StickyActions,
     TimeAwareObservation,
     TransformReward,
+    Wrapper,
     wrap,
 )
 
@@ -320,6 +322,8 @@ def test_every_wrapper_has_a_name():
     assert {wrapper.__name__ for wrapper in WRAPPERS.values()} == {
         "".join(part.capitalize() for part in name.split("_")) for name in WRAPPERS
     }
+    written = {x for x in vars(envs.wrappers).values() if isinstance(x, type) and issubclass(x, Wrapper)}
+    assert set(WRAPPERS.values()) == written - {Wrapper, ObservationWrapper}
     env, params = wrap(*envs.make("CartPole-v1"), "sticky_actions", probability=0.5)
     assert (
         float(params.values["probability"]) == 0.5 and env.id == "StickyActions(CartPole-v1, probability=0.5)"
@@ -330,6 +334,8 @@ def test_every_wrapper_has_a_name():
     ("name", "options", "message"),
     [
         ("frame_stak", {}, "unknown wrapper 'frame_stak'; did you mean 'frame_stack'"),
+        (None, {}, "unknown wrapper 'None'; known are: action_mask_observation, "),
+        (["frame_stack"], {}, "unknown wrapper"),
         ("frame_stack", {"size": 2}, r"wrapper 'frame_stack' does not take the options \['size'\]"),
         ("frame_stack", {"count": 0}, "`count` must be at least 1, got 0"),
         ("frame_stack", {"count": 2.5}, "`count` must be an integer, got 2.5"),
@@ -337,14 +343,17 @@ def test_every_wrapper_has_a_name():
         ("sticky_actions", {"probability": 1.5}, r"`probability` must lie in \[0, 1\], got 1.5"),
         ("partial_observation", {"keep": (4,)}, r"`keep` must hold indices below 4, got \(4,\)"),
         ("discretise_observation", {"bins": (2, 2)}, r"`bins` must hold 4 positive numbers, one an entry"),
+        ("discretise_observation", {"bins": (2, 2, 2, 2.5)}, "`bins` must be an integer, got 2.5"),
         ("discretise_observation", {"bins": (2, 2, 2, 2)}, "`low` must hold 4 finite numbers"),
         (
             "discretise_observation",
             {"bins": (300,) * 4, "low": (-1,) * 4, "high": (1,) * 4},
             r"`bins` must make at most 2\^31 - 1 boxes, .* 8,100,000,000 boxes",
         ),
-        ("noisy_observation", {"noise": -1.0}, "`noise` must be at least 0, got -1.0"),
-        ("noisy_observation", {"noise": math.nan}, "`noise` must be at least 0, got nan"),
+        ("noisy_observation", {"noise": -1.0}, "`noise` must be at least 0 and finite, got -1.0"),
+        ("noisy_observation", {"noise": math.nan}, "`noise` must be at least 0 and finite, got nan"),
+        ("noisy_observation", {"noise": math.inf}, "`noise` must be at least 0 and finite, got inf"),
+        ("transform_reward", {"noise": math.inf}, "`noise` must be at least 0 and finite, got inf"),
         ("normalise_observation", {"mean": (1.0, 2.0)}, "`mean` must be one finite number or one an entry"),
         ("normalise_observation", {"scale": 0.0}, "`scale` must be positive, got 0.0"),
         ("normalise_observation", {"scale": math.inf}, "`scale` must be one finite number"),
