@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from envs.core import Environment, Params, time_limit, unknown
 from jaxrl import config as configs_
 from jaxrl.algorithm import Algorithm, State
+from jaxrl.memory import check_cells
 from jaxrl.parallel import cell_mesh, over_cells, pad
 from jaxrl.train import History, Plan, check_total_steps, plan, train_to_plan
 
@@ -123,7 +124,8 @@ def sweep(
         algorithm = algorithm._replace(total_steps=totals.min())
     check_total_steps(algorithm, num_steps)
     # In the program the parameters are traced, so what an environment refuses would not be seen.
-    jax.eval_shape(algorithm.init, keys[0])
+    state = jax.eval_shape(algorithm.init, keys[0])
+    check_cells("`configs` and `keys`", state, num_configs * num_seeds, mesh.size)
     where, where_params = (env, params) if eval_env is None else eval_env
     program = partial(
         _program,

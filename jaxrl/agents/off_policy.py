@@ -26,10 +26,11 @@ from jaxrl import normalize
 from jaxrl.algorithm import Algorithm, Metrics, Policy
 from jaxrl.config import static, traced
 from jaxrl.explore import schedules
+from jaxrl.memory import check_replay
 from jaxrl.nets import encode, encoded_shape
 from jaxrl.nets.mlp import ACTIVATIONS
 from jaxrl.ops.diagnostics import diversity
-from jaxrl.replay import Ring, RingState, Step, check_memory, prioritized, uniform
+from jaxrl.replay import Ring, RingState, Step, prioritized, uniform
 from jaxrl.rollout import episode_metrics, unroll
 
 
@@ -300,7 +301,7 @@ def make(
         )
 
     step_shapes = jax.eval_shape(example, jax.random.key(0))
-    check_memory("buffer_size", config.buffer_size, jax.eval_shape(ring.init, step_shapes))
+    check_replay("buffer_size", config.buffer_size, jax.eval_shape(ring.init, step_shapes))
 
     def init(key):
         return fresh(key, step_shapes)

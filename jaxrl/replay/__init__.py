@@ -7,7 +7,7 @@ a uniform sample of everything ever seen instead of the latest.
 """
 
 from jaxrl.replay import prioritized, reservoir, uniform
-from jaxrl.replay.ring import Ring, RingState, Sequence, Step, Transition, check_memory, num_bytes
+from jaxrl.replay.ring import Ring, RingState, Sequence, Step, Transition
 
 __all__ = [
     "Ring",
@@ -15,8 +15,6 @@ __all__ = [
     "Sequence",
     "Step",
     "Transition",
-    "check_memory",
-    "num_bytes",
     "prioritized",
     "reservoir",
     "uniform",

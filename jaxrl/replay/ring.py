@@ -10,14 +10,11 @@ all seeds: under `vmap` a write stays the copy of a slice. An environment's step
 record, so that a transition is one place in memory and not one a field.
 """
 
-import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax import lax
 
@@ -313,43 +310,3 @@ def _to_step(fields: dict[str, Any]) -> Step:
 
 def _following(row: jax.Array, length: int) -> jax.Array:
     return row[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
-
-
-def num_bytes(state: Any) -> int:
-    """Return the bytes that a replay's state takes, also of shapes alone as `jax.eval_shape` gives them.
-
-    >>> num_bytes(jnp.zeros((10, 2), jnp.uint8))
-    20
-    """
-    return sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(state))
-
-
-def check_memory(name: str, size: int, state: Any) -> None:
-    """Check that a replay fits in the memory of this machine, before anything is allocated.
-
-    Args:
-      name: of the argument that decides on its size.
-      size: that argument.
-      state: the replay's state, or its shapes.
-
-    Raises:
-      ValueError: with the predicted bytes, and how large it may be.
-    """
-    available = _memory_bytes()
-    needed = num_bytes(state)
-    if available is not None and needed > available:
-        raise ValueError(
-            f"`{name}` must fit in memory: {size:,} transitions take {needed / 2**30:,.1f} GiB of "
-            f"{available / 2**30:,.1f} GiB; at most {int(size * available / needed):,} fit"
-        )
-
-
-def _memory_bytes() -> int | None:
-    """Return the memory of the first device, or of the host if that is where arrays live, if it is known."""
-    statistics = jax.local_devices()[0].memory_stats()
-    if statistics and "bytes_limit" in statistics:
-        return statistics["bytes_limit"]
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.replay import Ring, Step, num_bytes, prioritized, uniform
+from jaxrl.memory import num_bytes
+from jaxrl.replay import Ring, Step, prioritized, uniform
 
 GAMMA = 0.9
 ROWS, ENVS = 12, 3
