@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs.checks import check_params
 from envs.core import Environment, Params, State, Step
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space
 from envs.tabular import Outcomes
@@ -214,11 +215,10 @@ def _check_params(env: Environment, params: Params) -> None:
             raise ConformanceError(env.id, "params", f"{name} has the weak dtype {leaf.dtype}")
         if jnp.issubdtype(leaf.dtype, jnp.floating) and np.isnan(np.asarray(leaf, np.float32)).any():
             raise ConformanceError(env.id, "params", f"{name} is NaN")
-    if hasattr(env, "check_params"):
-        try:
-            env.check_params(params)  # type: ignore[attr-defined]
-        except ValueError as error:
-            raise ConformanceError(env.id, "params", str(error)) from error
+    try:
+        check_params(env, params)
+    except ValueError as error:
+        raise ConformanceError(env.id, "params", str(error)) from error
     for name in _static_fields(params):
         raise ConformanceError(env.id, "params", f"{name} is static, so that changing it compiles anew")
 

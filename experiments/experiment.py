@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import envs
 import jaxrl
 import jaxrl.config
+from envs.checks import check_params
 from envs.core import Environment, Params
 from experiments.spec import RunSpec, SpecError, Table, closest, show
 from jaxrl.algorithm import Algorithm
@@ -68,6 +69,7 @@ def resolve(spec: RunSpec) -> Experiment:
         module = jaxrl.algorithm(spec.algorithm)
         env, params = envs.make(spec.env, **spec.env_options)
         params = _with_params(spec, params)
+        check_params(env, params)
         config = _config(spec, module.Config)
         if "total_steps" in spec.grid:
             raise SpecError(

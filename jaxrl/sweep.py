@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from envs.checks import check_params
 from envs.core import Environment, Params, time_limit, unknown
 from jaxrl import config as configs_
 from jaxrl.algorithm import Algorithm, State
@@ -117,6 +118,7 @@ def sweep(
         raise ValueError(
             f"`configs` must have leaves of one length [C], as jaxrl.grid makes; got shapes {sizes}"
         )
+    check_params(env, params)
     num_configs, num_seeds = next(iter(sizes))[0], len(keys)
     algorithm = make(env, params, jax.tree.map(lambda x: x[0], configs))
     if algorithm.total_steps is not None:

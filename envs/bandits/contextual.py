@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from envs.bandits.arms import Pull, check_finite, no_pull, regret_metrics
+from envs.bandits.arms import Pull, no_pull, regret_metrics
+from envs.checks import check_finite
 from envs.core import Step
 from envs.spaces import Box, Discrete, as_action, check_size
 

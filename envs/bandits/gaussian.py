@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from envs.bandits.arms import Pull, check_finite, check_positive, no_pull, regret_metrics
+from envs.bandits.arms import Pull, no_pull, regret_metrics
+from envs.checks import check_finite, check_positive
 from envs.core import Step
 from envs.spaces import Discrete, as_action, check_size
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from envs.bandits.arms import check_probabilities
+from envs.checks import check_probabilities
 from envs.core import Step
 from envs.spaces import Box, MultiDiscrete, as_action, check_size
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_positive
 from envs.core import Step
 from envs.spaces import Box, Discrete, as_action
 
@@ -108,6 +109,24 @@ class Acrobot:
             start_range=jnp.float32(0.1),
             max_steps=jnp.int32(500),
         )
+
+    def check_params(self, params: AcrobotParams) -> None:
+        """Check that masses, lengths and the time step are positive.
+
+        Raises:
+          ValueError: naming the first that is not.
+        """
+        for name in (
+            "length_1",
+            "length_2",
+            "mass_1",
+            "mass_2",
+            "centre_1",
+            "centre_2",
+            "inertia",
+            "time_step",
+        ):
+            check_positive(name, getattr(params, name), ())
 
     def time_limit(self, params: AcrobotParams) -> jax.Array:
         """Return the step at which episodes are truncated."""

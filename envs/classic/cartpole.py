@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_positive
 from envs.core import Step
 from envs.spaces import Box, Discrete, as_action
 
@@ -91,6 +92,15 @@ class CartPole:
             start_range=jnp.float32(0.05),
             max_steps=jnp.int32(500),
         )
+
+    def check_params(self, params: CartPoleParams) -> None:
+        """Check that masses, lengths and the time step are positive.
+
+        Raises:
+          ValueError: naming the first that is not.
+        """
+        for name in ("cart_mass", "pole_mass", "half_length", "time_step"):
+            check_positive(name, getattr(params, name), ())
 
     def time_limit(self, params: CartPoleParams) -> jax.Array:
         """Return the step at which episodes are truncated."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_positive
 from envs.classic.acrobot import wrap
 from envs.classic.cartpole import CartPoleState, euler_step, picture
 from envs.core import Step
@@ -96,6 +97,15 @@ class CartPoleSwingUp:
             start_range=jnp.float32(0.05),
             max_steps=jnp.int32(1000),
         )
+
+    def check_params(self, params: SwingUpParams) -> None:
+        """Check that masses, lengths and the time step are positive.
+
+        Raises:
+          ValueError: naming the first that is not.
+        """
+        for name in ("cart_mass", "pole_mass", "half_length", "time_step"):
+            check_positive(name, getattr(params, name), ())
 
     def time_limit(self, params: SwingUpParams) -> jax.Array:
         """Return the step at which episodes are truncated."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_positive
 from envs.classic.acrobot import wrap
 from envs.core import Step
 from envs.spaces import Box, as_action
@@ -85,6 +86,15 @@ class Pendulum:
             start_velocity=jnp.float32(1.0),
             max_steps=jnp.int32(200),
         )
+
+    def check_params(self, params: PendulumParams) -> None:
+        """Check that masses, lengths and the time step are positive.
+
+        Raises:
+          ValueError: naming the first that is not.
+        """
+        for name in ("mass", "length", "time_step"):
+            check_positive(name, getattr(params, name), ())
 
     def time_limit(self, params: PendulumParams) -> jax.Array:
         """Return the step at which episodes are truncated."""

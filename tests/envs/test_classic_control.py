@@ -279,3 +279,20 @@ def test_continuous_actions_beyond_their_bounds_do_no_more_than_the_bounds():
         most, _ = env.step(jax.random.key(0), state, jnp.array([bound]), params)
         more, _ = env.step(jax.random.key(0), state, jnp.array([10 * bound]), params)
         jax.tree.map(np.testing.assert_array_equal, most, more)
+
+
+@pytest.mark.parametrize(
+    ("id", "field"),
+    [
+        ("CartPole-v1", "pole_mass"),
+        ("CartPoleSwingUp-v1", "half_length"),
+        ("Acrobot-v1", "mass_2"),
+        ("MaskedPendulum-v1", "length"),
+    ],
+)
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_masses_and_lengths_are_positive(id, field, value):
+    env, params = envs.make(id)
+    env.check_params(params)
+    with pytest.raises(ValueError, match=f"`{field}` must be positive and finite, got"):
+        env.check_params(params.replace(**{field: jnp.float32(value)}))

@@ -56,6 +56,7 @@ def test_environment_parameters_are_replaced_in_their_own_type():
         ({"env_params": {"gravty": 3.0}}, "did you mean 'gravity'?"),
         ({"env_params": {"gravity": (1.0, 2.0)}}, "`gravity` must have shape ()"),
         ({"env_params": {"gravity": "high"}}, "`gravity` must be a number"),
+        ({"env_params": {"pole_mass": -1.0}}, "`pole_mass` must be positive and finite, got -1"),
         ({"env_params": {"max_steps": 1.5}}, "`max_steps` must be a whole number"),
         ({"config": {"learningrate": 1.0}}, "did you mean 'learning_rate'"),
         ({"config": {"gamma": 1.5}}, "`gamma` must be at least 0 and at most 1, got 1.5"),

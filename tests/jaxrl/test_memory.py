@@ -28,7 +28,5 @@ def test_cells_are_counted_against_the_memory_of_their_devices(monkeypatch):
 def test_a_sweep_whose_replays_do_not_fit_is_refused_before_the_compile():
     keys = jax.random.split(jax.random.key(0), 100_000)
     config = dqn.Config(buffer_size=1_000_000)
-    with pytest.raises(
-        ValueError, match="`configs` and `keys` .*: 100,000 of [0-9.]+ MiB each"
-    ):
+    with pytest.raises(ValueError, match=r"`configs` and `keys` .*: 100,000 of [0-9.]+ MiB each"):
         jaxrl.sweep(dqn.make, *envs.make("CartPole-v1"), config, keys, 1_000_000)

@@ -1,0 +1,69 @@
+"""Checks of environments' parameters; those of single numbers pass over what is traced."""
+
+from typing import Any
+
+import numpy as np
+from jax.core import Tracer
+
+
+def check_params(env: Any, params: Any) -> None:
+    """Ask an environment whether its parameters, which must be concrete, make sense.
+
+    Raises:
+      ValueError: naming the parameter that does not; never for an environment without an opinion.
+
+    >>> import envs
+    >>> env, params = envs.make("Pendulum-v1")
+    >>> check_params(env, params.replace(mass=-params.mass))
+    Traceback (most recent call last):
+    ...
+    ValueError: `mass` must be positive and finite, got -1
+    """
+    if hasattr(env, "check_params"):
+        env.check_params(params)
+
+
+def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Check that values have a shape and, unless they are tracers, lie in [0, 1].
+
+    Raises:
+      ValueError: naming both shapes, or the first entry that does not and its value.
+
+    >>> check_probabilities("probabilities", [0.2, 1.2], (2,))
+    Traceback (most recent call last):
+    ...
+    ValueError: `probabilities` must lie in [0, 1], got 1.2 at index 1
+    """
+    _check(name, values, shape, lambda x: (x >= 0) & (x <= 1), "lie in [0, 1]")
+
+
+def check_finite(name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Check that values have a shape and, unless they are tracers, are finite.
+
+    Raises:
+      ValueError: naming both shapes, or the first entry that is not and its value.
+    """
+    _check(name, values, shape, np.isfinite, "be finite")
+
+
+def check_positive(name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Check that values have a shape and, unless they are tracers, are positive and finite.
+
+    Raises:
+      ValueError: naming both shapes, or the first entry that is not and its value.
+    """
+    _check(name, values, shape, lambda x: (x > 0) & np.isfinite(x), "be positive and finite")
+
+
+def _check(name: str, values: Any, shape: tuple[int, ...], good: Any, rule: str) -> None:
+    if np.shape(values) != shape:
+        # An index beyond the last arm would silently mean the last.
+        raise ValueError(f"`{name}` must have shape {shape}, as the environment does, got {np.shape(values)}")
+    if isinstance(values, Tracer):
+        return
+    values = np.asarray(values)
+    wrong = np.argwhere(~good(values))
+    if len(wrong):
+        index = tuple(int(i) for i in wrong[0])
+        where = f" at index {index[0] if len(index) == 1 else index}" if index else ""
+        raise ValueError(f"`{name}` must {rule}, got {float(values[index]):g}{where}")
