@@ -219,8 +219,8 @@ def as_action(space: Space, action: Any) -> Any:
     """Return `action` as a world may rely on it: of the space's shape and dtype, integers within their range.
 
     An integer outside of its range is the nearest one inside, so that no state leaves its bounds because an
-    action did; nothing can be raised inside a compiled program. Numbers of a `Box` are left as they are: how
-    far a world follows them beyond their bounds is its own rule.
+    action did; nothing can be raised inside a compiled program. Real numbers are left as they are: how far a
+    world follows them beyond their bounds is its own rule.
 
     Args:
       space: of actions.
@@ -245,6 +245,8 @@ def as_action(space: Space, action: Any) -> Any:
         what = f"{'' if is_box else 'integer '}{list(space.shape)}" if space.shape else "one integer"
         raise ValueError(f"`action` must be {what} of {space}, got {array.dtype}{list(array.shape)}")
     if isinstance(space, Box):
+        if jnp.issubdtype(space.dtype, jnp.integer):
+            array = jnp.clip(array, *space.bounds())
         return array.astype(space.dtype)
     last = space.n - 1 if isinstance(space, Discrete) else np.array(space.nvec) - 1
     return jnp.clip(array.astype(jnp.int32), 0, last).astype(space.dtype)

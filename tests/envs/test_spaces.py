@@ -159,6 +159,9 @@ def test_actions_come_out_of_their_space_whatever_goes_in():
         chosen = as_action(Discrete(3), action)
         assert (int(chosen), chosen.dtype, chosen.weak_type) == (expected, jnp.int32, False)
     assert as_action(MultiDiscrete((2, 4)), np.array([-3, 9])).tolist() == [0, 3]
+    grid = Box(0, (3, 200), (2,), "uint8")
+    assert as_action(grid, np.array([-7, 300])).tolist() == [0, 200]
+    assert as_action(grid, np.array([9, 7])).tolist() == [3, 7]
     out = as_action(nested, {"go": 5, "push": np.array([3, -4])})
     assert int(out["go"]) == 2 and out["push"].tolist() == [3.0, -4.0] and out["push"].dtype == jnp.float32
     for space, action, message in (
