@@ -12,9 +12,3 @@ _SETTINGS = {
 
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
-
-
-def pytest_configure(config):
-    """Have LLVM optimise nothing: most of the time of tests that are not slow is the compiler's."""
-    if config.option.markexpr == "not slow":
-        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
