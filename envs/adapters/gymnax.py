@@ -111,7 +111,12 @@ FIDELITY: dict[str, Fidelity] = {
         corrected=("rewards and times lay outside the declared bounds",),
         inherited=("the normalised time assumes 100 steps, whatever the parameters say",),
     ),
-    "MemoryChain-bsuite": Fidelity(corrected=("the context, -1 or 1, lay outside the declared bounds",)),
+    "MemoryChain-bsuite": Fidelity(
+        corrected=("the context, -1 or 1, lay outside the declared bounds",),
+        inherited=(
+            "an observation shows the state before its step, as bsuite's does, so the context comes twice",
+        ),
+    ),
     "MetaMaze-misc": Fidelity(
         corrected=(
             "it terminated if the goal happened to be drawn as the place to go on from; it never terminates",
