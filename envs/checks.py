@@ -23,6 +23,23 @@ def check_params(env: Any, params: Any) -> None:
         env.check_params(params)
 
 
+def check_size(name: str, value: Any, least: int = 1) -> None:
+    """Check that `value`, a number that sets a shape, is an integer and not less than `least`.
+
+    Raises:
+      ValueError: naming it and what came.
+
+    >>> check_size("num_arms", 2.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: `num_arms` must be an integer, got 2.5
+    """
+    if not isinstance(value, int | np.integer):
+        raise ValueError(f"`{name}` must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}")
+
+
 def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> None:
     """Check that values have a shape and, unless they are tracers, lie in [0, 1].
 

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs.checks import check_size
+
 Bound = float | tuple
 
 
@@ -178,23 +180,6 @@ class Dict:
 
 
 Space = Discrete | MultiDiscrete | Box | Dict
-
-
-def check_size(name: str, value: Any, least: int = 1) -> None:
-    """Check that `value`, a number that sets a shape, is an integer and not less than `least`.
-
-    Raises:
-      ValueError: naming it and what came.
-
-    >>> check_size("num_arms", 2.5)
-    Traceback (most recent call last):
-    ...
-    ValueError: `num_arms` must be an integer, got 2.5
-    """
-    if not isinstance(value, int | np.integer):
-        raise ValueError(f"`{name}` must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}, got {value}")
 
 
 def flat_size(space: Space) -> int:

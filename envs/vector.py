@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import struct
 from jax.interpreters import partial_eval
 
+from envs.checks import check_size
 from envs.core import Environment, Obs, Params, State, time_limit
-from envs.spaces import Space, check_size
+from envs.spaces import Space
 
 # The pool holds POOL_BLOCKS blocks of num_envs / POOL_BLOCKS starts, one of which is redrawn at every step.
 # So environments that end together get distinct starts, and episodes of POOL_BLOCKS steps or more new ones.

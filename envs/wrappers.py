@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_size
 from envs.core import Obs, Params, State, Step, unknown
-from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action, check_size, flat_size
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action, flat_size
 from envs.tabular import Outcomes
 
 _MODEL = ("num_states", "state_index", "state_at", "start_distribution", "outcomes")

@@ -118,7 +118,8 @@ def sweep(
         raise ValueError(
             f"`configs` must have leaves of one length [C], as jaxrl.grid makes; got shapes {sizes}"
         )
-    check_params(env, params)
+    for world in filter(None, ((env, params), eval_env)):
+        check_params(*world)
     num_configs, num_seeds = next(iter(sizes))[0], len(keys)
     algorithm = make(env, params, jax.tree.map(lambda x: x[0], configs))
     if algorithm.total_steps is not None:

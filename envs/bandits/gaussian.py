@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.bandits.arms import Pull, no_pull, regret_metrics
-from envs.checks import check_finite, check_positive
+from envs.checks import check_finite, check_positive, check_size
 from envs.core import Step
-from envs.spaces import Discrete, as_action, check_size
+from envs.spaces import Discrete, as_action
 
 
 @struct.dataclass

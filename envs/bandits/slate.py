@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from envs.checks import check_probabilities
+from envs.checks import check_probabilities, check_size
 from envs.core import Step
-from envs.spaces import Box, MultiDiscrete, as_action, check_size
+from envs.spaces import Box, MultiDiscrete, as_action
 
 
 @struct.dataclass

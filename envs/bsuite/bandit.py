@@ -8,8 +8,9 @@ import numpy as np
 from flax import struct
 
 from envs.bandits.arms import Pull, no_pull, regret_metrics
+from envs.checks import check_size
 from envs.core import Step
-from envs.spaces import Box, Discrete, as_action, check_size
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_size
 from envs.core import Step
 from envs.mdps.deep_sea import DeepSeaState
-from envs.spaces import Box, Discrete, as_action, check_size
+from envs.spaces import Box, Discrete, as_action
 
 MAPPING_SEED = 42
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_size
 from envs.core import Step
-from envs.spaces import Box, Discrete, as_action, check_size
+from envs.spaces import Box, Discrete, as_action
 
 
 @struct.dataclass

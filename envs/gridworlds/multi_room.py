@@ -6,8 +6,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from envs.checks import check_size
 from envs.gridworlds.grid import FLOOR, GOAL, WALL, GridParams, GridWorld
-from envs.spaces import check_size
 
 
 @dataclass(frozen=True)

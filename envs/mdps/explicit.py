@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_size
 from envs.mdps.exact import ExactState, ExactWorld
-from envs.spaces import check_size
 from envs.tabular import Outcomes
 
 

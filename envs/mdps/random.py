@@ -6,8 +6,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from envs.checks import check_size
 from envs.mdps.explicit import ExplicitMDP, MDPParams
-from envs.spaces import check_size
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 import jax.numpy as jnp
 import numpy as np
 
+from envs.checks import check_size
 from envs.mdps.exact import ExactState
 from envs.mdps.explicit import ExplicitMDP, MDPParams
-from envs.spaces import check_size
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_size
 from envs.core import Step
 from envs.mdps.exact import ExactState, ExactWorld
-from envs.spaces import Box, check_size
+from envs.spaces import Box
 from envs.tabular import Outcomes
 
 NORTH, EAST, SOUTH, WEST = range(4)

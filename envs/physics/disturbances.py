@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from envs.checks import check_size
 from envs.core import Obs, State, Step, unknown
 from envs.physics import fields
-from envs.spaces import as_action, check_size
+from envs.spaces import as_action
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
 
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_size
 from envs.core import Step, unknown
-from envs.spaces import Box, Discrete, as_action, check_size
+from envs.spaces import Box, Discrete, as_action
 
 GREEN, YELLOW, CLEARING, CROSS_GREEN, CROSS_YELLOW, CROSS_CLEARING = range(6)
 

@@ -61,8 +61,8 @@ class CNN(nn.Module):
 
     Attributes:
       channels: filters of each convolution.
-      kernel_sizes: side of each convolution's square kernel.
-      strides: of each convolution.
+      kernel_sizes: side of each convolution's square kernel, or one number for all.
+      strides: of each convolution, or one number for all.
       hidden_sizes: width of each dense layer.
       activation: a name that `activation_function` knows.
       padding: "VALID" or "SAME".
@@ -78,8 +78,8 @@ class CNN(nn.Module):
     """
 
     channels: Sequence[int] = (16,)
-    kernel_sizes: Sequence[int] = (3,)
-    strides: Sequence[int] = (1,)
+    kernel_sizes: int | Sequence[int] = 3
+    strides: int | Sequence[int] = 1
     hidden_sizes: Sequence[int] = (128,)
     activation: str = "relu"
     padding: str = "VALID"
@@ -93,17 +93,21 @@ class CNN(nn.Module):
         Raises:
           ValueError: if `x` is no image or too small, or the convolutions are lists of unequal lengths.
         """
-        if not len(self.channels) == len(self.kernel_sizes) == len(self.strides):
+        count = len(self.channels)
+        sizes, strides = (
+            (x,) * count if isinstance(x, int) else tuple(x) for x in (self.kernel_sizes, self.strides)
+        )
+        if not count == len(sizes) == len(strides):
             raise ValueError(
                 "`channels`, `kernel_sizes` and `strides` must have one entry a convolution, got "
-                f"{tuple(self.channels)}, {tuple(self.kernel_sizes)} and {tuple(self.strides)}"
+                f"{tuple(self.channels)}, {sizes} and {strides}"
             )
         if x.ndim < 3:
             raise ValueError(
                 f"`x` must be an image [..., H, W, C], got shape {x.shape}; use an MLP for vectors"
             )
         activate = activation_function(self.activation)
-        for channels, size, stride in zip(self.channels, self.kernel_sizes, self.strides, strict=True):
+        for channels, size, stride in zip(self.channels, sizes, strides, strict=True):
             if self.padding == "VALID" and min(x.shape[-3:-1]) < size:
                 raise ValueError(
                     f"`kernel_sizes` must fit the image, got {size} for {x.shape[-3:-1]}; "

@@ -41,10 +41,7 @@ class Estimator(nn.Module):
         """Return the numbers of observations `x` and actions `[..., A]`."""
         activate = activation_function(self.activation)
         if self.channels:
-            count = len(self.channels)
-            x = CNN(
-                self.channels, (3,) * count, (1,) * count, (), self.activation, layer_norm=self.layer_norm
-            )(x)
+            x = CNN(self.channels, hidden_sizes=(), activation=self.activation, layer_norm=self.layer_norm)(x)
         if action is not None:
             x = jnp.concatenate([x, action], axis=-1)
         for size in self.hidden_sizes:

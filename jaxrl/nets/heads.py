@@ -118,8 +118,7 @@ class ActorCritic(nn.Module):
     def _torso(self, hidden_sizes: Sequence[int]) -> nn.Module:
         if not self.channels:
             return MLP(hidden_sizes, self.activation)
-        count = len(self.channels)
-        return CNN(self.channels, (3,) * count, (1,) * count, hidden_sizes, self.activation)
+        return CNN(self.channels, hidden_sizes=hidden_sizes, activation=self.activation)
 
 
 class RecurrentActorCritic(ActorCritic):

@@ -52,13 +52,10 @@ class QNetwork(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return the outputs for observations `x`."""
         if self.channels:
-            count = len(self.channels)
             convolutions = CNN(
                 self.channels,
-                (3,) * count,
-                (1,) * count,
-                (),
-                self.activation,
+                hidden_sizes=(),
+                activation=self.activation,
                 layer_norm=self.layer_norm,
                 kernel_init=INITIALIZERS[self.initializer](2**0.5),
             )

@@ -56,13 +56,10 @@ class RecurrentQNetwork(nn.Module):
         """Declare the parts."""
         kernel_init = INITIALIZERS[self.initializer](2**0.5)
         if self.channels:
-            count = len(self.channels)
             self.torso: Any = CNN(
                 self.channels,
-                (3,) * count,
-                (1,) * count,
-                self.hidden_sizes,
-                self.activation,
+                hidden_sizes=self.hidden_sizes,
+                activation=self.activation,
                 layer_norm=self.layer_norm,
                 kernel_init=kernel_init,
             )

@@ -196,3 +196,13 @@ def test_fields_that_do_not_fit_each_other_are_refused_in_a_grid_too(name, field
     configs = jaxrl.grid(module.Config(**fields), **values)
     with pytest.raises(ValueError, match=message):
         jaxrl.sweep(module.make, env, params, configs, keys(2), 1000)
+
+
+@pytest.mark.parametrize("where", ["env", "eval_env"])
+def test_parameters_that_make_no_sense_are_refused_before_the_compile(where):
+    env, params = envs.make("CartPole-v1")
+    heavy = params.replace(pole_mass=jnp.float32(-1.0))
+    trained, eval_env = (heavy, None) if where == "env" else (params, (env, heavy))
+    keys = jax.random.split(jax.random.key(0), 2)
+    with pytest.raises(ValueError, match="`pole_mass` must be positive and finite, got -1"):
+        jaxrl.sweep(ppo.make, env, trained, ppo.Config(), keys, 1_000, eval_env=eval_env)
