@@ -18,6 +18,7 @@ from envs.checks import check_params
 from envs.core import Environment, Params
 from experiments.spec import RunSpec, SpecError, Table, closest, show
 from jaxrl.algorithm import Algorithm
+from jaxrl.memory import check_cells
 from jaxrl.train import Plan, evaluate, num_iterations, plan
 
 NONE = "none"
@@ -88,6 +89,7 @@ def resolve(spec: RunSpec) -> Experiment:
             raise SpecError(f"the time limit of {spec.env} must be at least 1 step, got {limit}")
         # Traced, not compiled: what does not fit together shows here, before anything is written.
         state = jax.eval_shape(algorithm.init, jax.random.key(0))
+        check_cells("`seeds` and `grid`", state, spec.num_cells, jax.device_count())
         jax.eval_shape(algorithm.step, state, jnp.int32(0))
         jax.eval_shape(
             lambda state, key: (

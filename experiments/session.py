@@ -20,7 +20,6 @@ from experiments import manifest as manifests
 from experiments.experiment import Experiment
 from experiments.guard import describe_divergence, describe_explosions
 from experiments.progress import Progress
-from jaxrl.memory import check_cells
 from jaxrl.parallel import cell_mesh, pad
 from jaxrl.sweep import cross, memory_bytes
 from jaxrl.train import split_key
@@ -69,8 +68,6 @@ class Session:
     def prepare(self) -> None:
         """Compile the programs; load the last checkpoint, or start."""
         template = jax.eval_shape(self._init, (self.configs, self.key_init), self._params)
-        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), template)
-        check_cells("`seeds` and `grid`", one, self.experiment.spec.num_cells, self.mesh.size)
         # The checkpoint holds the real cells, the program's state also the padding.
         template = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct((self.experiment.spec.num_cells, *x.shape[1:]), x.dtype), template

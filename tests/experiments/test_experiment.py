@@ -58,6 +58,10 @@ def test_environment_parameters_are_replaced_in_their_own_type():
         ({"env_params": {"gravity": "high"}}, "`gravity` must be a number"),
         ({"env_params": {"pole_mass": -1.0}}, "`pole_mass` must be positive and finite, got -1"),
         ({"env_params": {"max_steps": 1.5}}, "`max_steps` must be a whole number"),
+        (
+            {"algorithm": "dqn", "seeds": tuple(range(10**5)), "config": {"buffer_size": 10**6}},
+            "`seeds` and `grid` must make cells that fit in memory: 100,000 of",
+        ),
         ({"config": {"learningrate": 1.0}}, "did you mean 'learning_rate'"),
         ({"config": {"gamma": 1.5}}, "`gamma` must be at least 0 and at most 1, got 1.5"),
         ({"config": {"gamma": "high"}}, "`gamma` must be a number, got 'high'"),
