@@ -288,7 +288,7 @@ def test_bad_layers_are_named():
     with pytest.raises(ValueError, match=r"`x` must be an image .* got shape \(4,\)"):
         nets.CNN().init(jax.random.key(0), jnp.zeros(4))
     with pytest.raises(ValueError, match="must have one entry a convolution"):
-        nets.CNN(channels=(4, 4)).init(jax.random.key(0), jnp.zeros((9, 9, 1)))
+        nets.CNN(channels=(4, 4), kernel_sizes=(3,)).init(jax.random.key(0), jnp.zeros((9, 9, 1)))
 
 
 def test_mlp_layer_norm_and_identity():
