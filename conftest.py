@@ -12,3 +12,10 @@ _SETTINGS = {
 
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+
+
+def pytest_configure(config):
+    """Leave out XLA's optimisation, most of a compile, where programs run but briefly: everything not slow."""
+    if config.option.markexpr == "not slow":
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()

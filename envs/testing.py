@@ -101,7 +101,8 @@ def check_env(
     environment has these, "keys" unless its states hold keys. Takes one compile of reset and step, and
     `num_envs * num_steps` steps about five times over.
 
-    An environment whose time limit is an end of its own says so: `limit_terminates = True`.
+    An environment whose time limit is an end of its own says so: `limit_terminates = True`. So does one that
+    shows the state before a step on purpose, which the law "current" then leaves alone: `shows_past = True`.
 
     Args:
       env: the environment.
@@ -163,7 +164,10 @@ def check_env(
             _check_limit_only_truncates(env, played, others)
             _check_past_the_end(env, run(env, short, restart=False))
         checked.append("time limit")
-    _check_current(env, params, played, seed)
+    if getattr(env, "shows_past", False):
+        checked.remove("current")
+    else:
+        _check_current(env, params, played, seed)
     _check_actions(env, params, played, seed)
     _check_params_used(env, params, played, run)
     for law, member, check in (
@@ -618,7 +622,10 @@ def _check_current(env: Environment, params: Params, played: Transition, seed: i
     others = jax.jit(jax.vmap(other_obs, in_axes=(0, 0, None)))(keys, states, params)
     others = jax.tree.map(lambda x, y: np.asarray(x).reshape(y.shape), others, played.step.obs)
     if _difference(others, played.step.obs) is None:
-        seen = "in the first step it is the first observation, and later no action and no key changes it"
+        seen = (
+            "in the first step it is the first observation, and later no action and no key changes it; "
+            "set `shows_past = True` if that is meant"
+        )
         raise ConformanceError(env.id, "current", seen)
 
 

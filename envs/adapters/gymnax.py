@@ -185,6 +185,11 @@ class Gymnax:
         """Whether the last step ends the process, as in the environment's source, and is no truncation."""
         return self.name in ("DiscountingChain-bsuite", "Freeway-MinAtar")
 
+    @property
+    def shows_past(self) -> bool:
+        """Whether an observation shows the state before its step, as in the environment's source."""
+        return self.name == "MemoryChain-bsuite"
+
     def default_params(self) -> Params:
         """Return gymnax's `EnvParams`, every number an array."""
         return jax.tree.map(strong, self._raw.default_params)

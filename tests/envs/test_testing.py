@@ -664,6 +664,14 @@ def test_right_environment_without_time_limit_passes(environment):
     assert {"no reset", "current", "params used"} <= set(check(environment()))
 
 
+class MeansToShowThePast(ShowsTheStateBefore):
+    shows_past = True
+
+
+def test_a_world_may_show_the_past_on_purpose():
+    assert "current" not in check(MeansToShowThePast())
+
+
 def test_given_parameters_are_used():
     params = Walk().default_params().replace(slip=jnp.float32(jnp.nan))
     with pytest.raises(ConformanceError, match=r"breaks the law 'params' .*slip is NaN"):
