@@ -17,7 +17,7 @@ from typing import Any
 from experiments.compare import _report
 from experiments.startup import prepare_jax
 
-MEMORIES = ("gru", "none")
+MEMORIES = ("gru", "lstm", "none")
 # What both tasks and all memories share.
 SETTINGS = {"memory_size": 32, "hidden_sizes": (32,)}
 
@@ -72,7 +72,12 @@ def main() -> int:
         for result in results
     ]
     print(_report.table(("", "steps", "seeds", "IQM [95 %]"), rows))
-    met = all(results[0]["estimate"] >= results[0]["wanted"] for results in stored.values())
+    met = all(
+        result["estimate"] >= result["wanted"]
+        for results in stored.values()
+        for result in results
+        if result["memory"] != "none"
+    )
     return 0 if args.quick or met else 1
 
 
