@@ -10,6 +10,7 @@ Source: Schaul et al. (2016), "Prioritized Experience Replay", https://arxiv.org
 figure 1 and appendix A: step size 1/4, gamma = 1 - 1/n, a table from N(0, 0.1), a mean squared error of 1e-3.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def draw(path: Path, quick: bool = False) -> Path:
     for label, found in counts.items():
         at = stats.stratified_bootstrap(found[-1])
         print(f"n = {lengths[-1]}, {label}: {at.estimate:,.0f} updates [{at.low:,.0f}, {at.high:,.0f}]")
-    return plots.save(figure(lengths, counts), path)
+    sizes = [2 ** (length + 1) - 2 for length in lengths]
+    title = "Blind cliff walk: replay until the table is right"
+    return plots.save(figure(title, "steps in the memory, one of them rewarded", sizes, counts), path)
 
 
 def experience(length: int) -> tuple[np.ndarray, ...]:
@@ -60,10 +63,24 @@ def experience(length: int) -> tuple[np.ndarray, ...]:
 
 
 def simulate(length: int, method: str, num_seeds: int) -> np.ndarray:
-    """Return how many updates each seed needed, `[num_seeds]`; at most `MOST_UPDATES`.
+    """Return how many updates each seed needed, `[num_seeds]`; see `count_updates`."""
+    gamma = 1.0 - 1.0 / length
+    exact = np.zeros((length, 2), np.float32)
+    exact[:, 1] = gamma ** np.arange(length - 1, -1, -1)
+    return count_updates(experience(length), exact, gamma, method, num_seeds)
+
+
+def count_updates(
+    steps: tuple[np.ndarray, ...], exact: np.ndarray, gamma: float, method: str, num_seeds: int
+) -> np.ndarray:
+    """Return how many updates each seed needed until its table was right, at most `MOST_UPDATES`.
 
     Args:
-      length: n.
+      steps: what the memory holds, `[T]` each: states, actions, rewards and whether the step terminated.
+        Where it did not, the next step begins in the state that it led to.
+      exact: the right table, `[S, A]`. Only pairs of state and action that the memory holds are looked at;
+        others are worth 0.
+      gamma: the discount that it is right for.
       method: "uniform" or "prioritized" (alpha 1, and no importance weights, as in the paper), or "oracle".
       num_seeds: tables and orders of replay.
     """
@@ -72,7 +89,6 @@ def simulate(length: int, method: str, num_seeds: int) -> np.ndarray:
 
     from jaxrl.replay import Ring, Step, prioritized, uniform
 
-    steps = experience(length)
     count = len(steps[0])
     # The newest row of a ring cannot be drawn, since what follows it is not known: one more for that.
     ring = Ring(capacity=count + 1, num_envs=1, block=count + 1)
@@ -86,26 +102,24 @@ def simulate(length: int, method: str, num_seeds: int) -> np.ndarray:
         truncated=jnp.zeros((ring.rows, 1), bool),
     )
     memory = ring.add(ring.init(jax.tree.map(lambda x: x[0], step)), step, step.obs, jnp.int32(0))
-    gamma = 1.0 - 1.0 / length
-    exact = np.zeros((length, 2), np.float32)
-    exact[:, 1] = gamma ** np.arange(length - 1, -1, -1)
+    # Each pair of state and action once, of which the memory may hold many.
+    _, first_seen = np.unique(steps[0] * exact.shape[1] + steps[1], return_index=True)
+    pairs = jnp.asarray(first_seen, jnp.int32), jnp.zeros(len(first_seen), jnp.int32)
+    seen = steps[0][first_seen], steps[1][first_seen]
+    known = jnp.zeros(exact.shape, bool).at[seen].set(True)
+    right = jnp.asarray(exact[seen])
 
     def error(q):
-        return jnp.mean(jnp.square(q - exact))
+        return jnp.mean(jnp.square(q[seen] - right))
 
     def td(q, drawn):
         value = jnp.max(q[drawn.next_obs], axis=-1)
         return drawn.reward + drawn.discount * value - q[drawn.obs, drawn.action]
 
-    # The oracle chooses among the steps of each pair once, of which the memory may hold many.
-    _, first_seen = np.unique(steps[0] * 2 + steps[1], return_index=True)
-    pairs = jnp.asarray(first_seen, jnp.int32), jnp.zeros(2 * length, jnp.int32)
-
     def best_pair(q):
-        pair = ring.transitions(memory, *pairs, gamma)
-        old, right = q[pair.obs, pair.action], jnp.asarray(exact)[pair.obs, pair.action]
-        gained = jnp.square(old - right) - jnp.square(old + RATE * td(q, pair) - right)
-        best = jnp.argmax(gained)[None]
+        old = q[seen]
+        new = old + RATE * td(q, ring.transitions(memory, *pairs, gamma))
+        best = jnp.argmax(jnp.square(old - right) - jnp.square(new - right))[None]
         return pairs[0][best], pairs[1][best]
 
     def choose(key, q, priorities):
@@ -117,7 +131,7 @@ def simulate(length: int, method: str, num_seeds: int) -> np.ndarray:
 
     def run(key):
         key_table, key = jax.random.split(key)
-        q = 0.1 * jax.random.normal(key_table, (length, 2))
+        q = jnp.where(known, 0.1 * jax.random.normal(key_table, exact.shape), 0.0)
         priorities = prioritized.add(prioritized.init(ring), ring, jnp.int32(0))
 
         def goes_on(loop):
@@ -139,12 +153,11 @@ def simulate(length: int, method: str, num_seeds: int) -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), num_seeds)))
 
 
-def figure(lengths: tuple[int, ...], counts: dict[str, np.ndarray]) -> Any:
+def figure(title: str, xlabel: str, sizes: Sequence[int], counts: Mapping[str, np.ndarray]) -> Any:
     """Return the matplotlib figure of the updates over the steps in the memory, a line a method."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    sizes = [2 ** (length + 1) - 2 for length in lengths]
     with matplotlib.rc_context(plots.STYLE):
         drawn = Figure(figsize=(7.6, 5.0), layout="constrained")
         axis = drawn.subplots()
@@ -156,8 +169,8 @@ def figure(lengths: tuple[int, ...], counts: dict[str, np.ndarray]) -> Any:
         axis.set_xscale("log")
         axis.set_yscale("log")
         num_seeds = len(next(iter(counts.values()))[0])
-        axis.set_title("Blind cliff walk: replay until the table is right", loc="left")
-        axis.set_xlabel("steps in the memory, one of them rewarded")
+        axis.set_title(title, loc="left")
+        axis.set_xlabel(xlabel)
         axis.set_ylabel(f"updates (IQM, 95 % interval, {num_seeds} seeds)")
         axis.legend(loc="upper left")
     return drawn

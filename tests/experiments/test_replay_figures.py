@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import figures
-from experiments.figures import blind_cliff, overestimation
+from experiments.figures import blind_cliff, overestimation, sparse_grid
 from jaxrl import stats
 
 
@@ -28,6 +28,23 @@ def test_prioritised_replay_needs_fewer_updates_the_longer_the_walk(tmp_path):
     assert ratios[1] > 1.5 * ratios[0] > 3
 
 
+def test_the_table_that_is_right_for_a_walk_is_a_fixed_point_and_what_was_not_seen_is_worth_nothing():
+    (state, action, reward, terminated), exact = sparse_grid.experience(400)
+    assert reward.sum() == terminated.sum() >= 1 and set(reward) == {0.0, 1.0}
+    later = np.where(terminated[:-1], 0.0, exact.max(axis=1)[state[1:]])
+    np.testing.assert_allclose(exact[state, action][:-1], reward[:-1] + 0.95 * later, atol=1e-6)
+    assert np.count_nonzero(exact) <= len(set(zip(state.tolist(), action.tolist(), strict=True)))
+
+
+@pytest.mark.slow
+def test_prioritised_replay_beats_uniform_replay_on_a_sparse_grid():
+    uniform, prioritised = (
+        stats.stratified_bootstrap(sparse_grid.simulate(2_000, method, 10))
+        for method in ("uniform", "prioritized")
+    )
+    assert prioritised.high < 0.7 * uniform.low
+
+
 @pytest.mark.slow
 def test_double_targets_lower_the_overestimation_and_nothing_is_to_be_earned():
     errors = []
@@ -40,7 +57,7 @@ def test_double_targets_lower_the_overestimation_and_nothing_is_to_be_earned():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["blind_cliff", "overestimation"])
+@pytest.mark.parametrize("name", ["blind_cliff", "overestimation", "sparse_grid"])
 def test_figures_are_drawn(name, tmp_path):
     path = figures.draw(name, tmp_path, quick=True)
     assert path == tmp_path / f"{name}.png" and path.read_bytes().startswith(b"\x89PNG")
