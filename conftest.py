@@ -15,7 +15,10 @@ for _name, _value in _SETTINGS.items():
 
 
 def pytest_configure(config):
-    """Leave out XLA's optimisation, most of a compile, of what is not slow: its programs run but briefly."""
-    if config.option.markexpr == "not slow":
+    """Leave out XLA's optimisation, most of a compile, where programs run but briefly.
+
+    That is in every test that is not slow; notebooks run as users run them.
+    """
+    if config.option.markexpr == "not slow" and not getattr(config.option, "nbmake", False):
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()

@@ -331,7 +331,18 @@ class Dial(Signals):
         )
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.probe])
+# More than 30 seconds each; their relatives among the others share their loops.
+SLOW_PROBES = ("ddpg", "iqn", "r2d2", "rainbow")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW_PROBES else ())
+        for name, case in CASES.items()
+        if case.probe
+    ],
+)
 def test_probes_are_solved(name):
     """All probes in one program; one with a single action has two that do the same."""
     case, module = CASES[name], jaxrl.algorithm(name)
