@@ -263,7 +263,7 @@ def test_rows_are_chosen_by_what_the_table_calls_them_and_by_parts_of_environmen
 def test_names_that_fit_nothing_are_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for arguments, message in (
-        ([], "give at least one NAME: classic"),
+        ([], "give at least one NAME: basics, classic"),
         (["clasic"], "did you mean 'classic'"),
         (["classic", "--only", "dqm"], "did you mean 'dqn'"),
     ):
