@@ -67,7 +67,8 @@ def simulate(length: int, method: str, num_seeds: int) -> np.ndarray:
     gamma = 1.0 - 1.0 / length
     exact = np.zeros((length, 2), np.float32)
     exact[:, 1] = gamma ** np.arange(length - 1, -1, -1)
-    return count_updates(experience(length), exact, gamma, method, num_seeds)
+    steps = tuple(np.append(x, x[:1]) for x in experience(length))
+    return count_updates(steps, exact, gamma, method, num_seeds)
 
 
 def count_updates(
@@ -76,8 +77,9 @@ def count_updates(
     """Return how many updates each seed needed until its table was right, at most `MOST_UPDATES`.
 
     Args:
-      steps: what the memory holds, `[T]` each: states, actions, rewards and whether the step terminated.
-        Where it did not, the next step begins in the state that it led to.
+      steps: what the memory holds, `[T + 1]` each: states, actions, rewards and whether the step terminated.
+        Where it did not, the next step begins in the state that it led to. The last one only tells that, and
+        is never drawn.
       exact: the right table, `[S, A]`. Only pairs of state and action that the memory holds are looked at;
         others are worth 0.
       gamma: the discount that it is right for.
@@ -89,10 +91,9 @@ def count_updates(
 
     from jaxrl.replay import Ring, Step, prioritized, uniform
 
-    count = len(steps[0])
-    # The newest row of a ring cannot be drawn, since what follows it is not known: one more for that.
-    ring = Ring(capacity=count + 1, num_envs=1, block=count + 1)
-    state, action, reward, terminated = (np.append(x, x[:1])[:, None] for x in steps)
+    # The newest row of a ring cannot be drawn, since what follows it is not known.
+    ring = Ring(capacity=len(steps[0]), num_envs=1, block=len(steps[0]))
+    state, action, reward, terminated = (x[:, None] for x in steps)
     written = jnp.int32(ring.rows)
     step = Step(
         obs=jnp.asarray(state, jnp.int32),
@@ -103,7 +104,7 @@ def count_updates(
     )
     memory = ring.add(ring.init(jax.tree.map(lambda x: x[0], step)), step, step.obs, jnp.int32(0))
     # Each pair of state and action once, of which the memory may hold many.
-    _, first_seen = np.unique(steps[0] * exact.shape[1] + steps[1], return_index=True)
+    _, first_seen = np.unique((steps[0] * exact.shape[1] + steps[1])[:-1], return_index=True)
     pairs = jnp.asarray(first_seen, jnp.int32), jnp.zeros(len(first_seen), jnp.int32)
     seen = steps[0][first_seen], steps[1][first_seen]
     known = jnp.zeros(exact.shape, bool).at[seen].set(True)

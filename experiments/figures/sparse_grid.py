@@ -34,7 +34,7 @@ def draw(path: Path, quick: bool = False) -> Path:
 
 
 def experience(size: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """Return a random walk of `size` steps, as `count_updates` takes it, and the table right for it."""
+    """Return a random walk of `size` steps and one more, as `count_updates` takes it, and its right table."""
     import jax.numpy as jnp
 
     import envs
@@ -50,15 +50,15 @@ def experience(size: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         return rng.choice(len(start), p=start / start.sum())
 
     rows, state = [], begin()
-    for action in rng.integers(rewards.shape[1], size=size):
+    for action in rng.integers(rewards.shape[1], size=size + 1):
         after = follows[state, action]
         rows.append((state, action, rewards[state, action], terminal[after]))
         state = begin() if terminal[after] else after
     steps = tuple(np.array(x) for x in zip(*rows, strict=True))
-    exact, seen = np.zeros(rewards.shape), steps[:2]
-    before, change = follows[seen], np.inf
+    *seen, reward, terminated = (x[:-1] for x in steps)
+    exact, seen, change = np.zeros(rewards.shape), tuple(seen), np.inf
     while change > 1e-9:
-        new = steps[2] + GAMMA * np.where(steps[3], 0.0, exact.max(axis=1)[before])
+        new = reward + GAMMA * np.where(terminated, 0.0, exact.max(axis=1)[steps[0][1:]])
         change = np.abs(new - exact[seen]).max()
         exact[seen] = new
     return steps, exact.astype(np.float32)
