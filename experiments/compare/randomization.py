@@ -59,26 +59,28 @@ _CONFIG = {
 TASKS = {
     "point_robot": Task(
         env="PointRobot-v1",
-        latency=0,
+        latency=4,
         varied={
-            "mass": ((0.6, 1.6), (0.25, 2.5), "scale", True),
-            "friction": ((0.5, 1.25), (0.0, 1.5), "scale", False),
+            "latency": ((0.0, 2.0), (0.0, 4.0), "add", False),
+            "mass": ((0.6, 1.6), (0.3, 3.0), "scale", True),
         },
-        nominal={"mass": 1.0, "friction": 1.0},
-        thresholds=(-32.0, -24.0),
+        nominal={"latency": 0.0, "mass": 1.0},
+        thresholds=(-35.0, -26.0),
         config=_CONFIG | {"hidden_sizes": (32, 32)},
         steps=204_800,
     ),
-    "pendulum": Task(
-        env="Pendulum-v1",
-        latency=0,
+    "reacher": Task(
+        env="Reacher-v1",
+        latency=4,
         varied={
-            "mass": ((0.7, 1.4), (0.4, 2.5), "scale", True),
-            "length": ((0.8, 1.25), (0.5, 1.6), "scale", True),
+            "latency": ((0.0, 2.0), (0.0, 4.0), "add", False),
+            "damping": ((0.5, 2.0), (0.25, 4.0), "scale", True),
         },
-        nominal={"mass": 1.0, "length": 1.0},
-        thresholds=(-700.0, -400.0),
-        config=_CONFIG | {"gamma": 0.95, "num_steps": 128, "num_minibatches": 16},
+        nominal={"latency": 0.0, "damping": 1.0},
+        thresholds=(-45.0, -32.0),
+        config=_CONFIG
+        | {"gamma": 0.9, "num_envs": 16, "num_steps": 128, "num_epochs": 10}
+        | {"num_minibatches": 32},
         steps=307_200,
     ),
 }
