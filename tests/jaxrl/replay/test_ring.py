@@ -186,7 +186,7 @@ def test_draws_are_uniform():
 
 
 def test_a_write_under_vmap_stays_a_slice():
-    """With a pointer that all seeds share nothing touches the ring but one slice write; scatters do the side store."""
+    """With a pointer that all seeds share, one slice write is all that touches the ring."""
     ring = Ring(8 * 4, 4)
     steps = Step(jnp.zeros((1, 4, 7)), *(jnp.zeros((1, 4), t) for t in (jnp.int32, jnp.float32, bool, bool)))
     state = jax.vmap(lambda _: ring.init(jax.tree.map(lambda x: x[0], steps)))(jnp.arange(3))
