@@ -345,7 +345,7 @@ from experiments import runner
 from experiments.spec import load
 runner.run(load({str(tmp_path / "spec.toml")!r}), {str(tmp_path)!r}, devices=jax.devices())
 """
-    flags = "--xla_force_host_platform_device_count=3"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=3"
     environment = os.environ | {"XLA_FLAGS": flags, "NPROC": "12"}
     subprocess.run([sys.executable, "-c", code], env=environment, timeout=200, check=True)
     (spread,) = store.all_runs(tmp_path)

@@ -110,7 +110,7 @@ def test_vmapped_initialisation_over_seeds_and_two_host_devices_does_not_deadloc
     """
     environment = {
         **{name: value for name, value in os.environ.items() if name != "NPROC"},
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(

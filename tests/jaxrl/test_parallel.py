@@ -108,8 +108,9 @@ np.testing.assert_allclose(all_of_it, alone)
 
 
 def environment(devices):
+    flags = os.environ.get("XLA_FLAGS", "")
     return os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",
         "NPROC": str(4 * max(devices, 2)),
         "PYTHONPATH": str(ROOT),
     }
