@@ -1,5 +1,6 @@
-"""What the comparisons share: a Markdown table, a JSON file of results, and what machine they come from."""
+"""What the comparisons share: arguments, a Markdown table, a JSON file of results, and the machine."""
 
+import argparse
 import json
 import os
 import platform
@@ -36,6 +37,24 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     rule = "|:" + "-" * (widths[0] + 1) + "|" + "".join("-" * (w + 1) + ":|" for w in widths[1:])
     return "\n".join([text(lines[0]), rule, *map(text, lines[1:])])
+
+
+def positive(text: str) -> int:
+    """Return the number that an argument of a command is, for `argparse`.
+
+    Raises:
+      argparse.ArgumentTypeError: if it is no integer, or below 1.
+
+    >>> positive("3")
+    3
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
+    return number
 
 
 def write(name: str, results: Mapping[str, Any], quick: bool) -> Path:

@@ -166,7 +166,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few runs: does it work?")
     parser.add_argument("--runs", type=int, default=None, help="1,000, or 40 with --quick")
-    parser.add_argument("--steps", type=int, default=None, help="10,000, or 1,000 with --quick")
+    parser.add_argument("--steps", type=_report.positive, default=None, help="10,000, or 1,000 with --quick")
     parser.add_argument(
         "--loop-rounds", type=int, default=None, help="runs of each loop; 5, or 1 with --quick"
     )

@@ -18,7 +18,7 @@ def main() -> int:
     """Run the contestants and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: does it run?")
-    parser.add_argument("--rounds", type=int, default=None, help="3 by default; 1 with --quick")
+    parser.add_argument("--rounds", type=_report.positive, default=None, help="3 by default; 1 with --quick")
     args = parser.parse_args()
     try:
         rounds = args.rounds or (1 if args.quick else 3)

@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="short: does it run?")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--only", nargs="+", default=["*"], help="ids, or patterns such as 'MinAtar-*'")
-    parser.add_argument("--rounds", type=int, default=None, help="7, or 2 with --quick")
+    parser.add_argument("--rounds", type=_report.positive, default=None, help="7, or 2 with --quick")
     parser.add_argument("--show", action="store_true", help="measure nothing, print what is stored")
     args = parser.parse_args()
     rounds = args.rounds or (2 if args.quick else 7)

@@ -26,7 +26,9 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="the large sizes, also on a CPU")
     parser.add_argument("--settings", nargs="+", choices=tuple(STEPS), default=tuple(STEPS))
     parser.add_argument("--agents", type=int, nargs="+", default=None)
-    parser.add_argument("--steps", type=int, default=None, help="environment steps of each agent")
+    parser.add_argument(
+        "--steps", type=_report.positive, default=None, help="environment steps of each agent"
+    )
     args = parser.parse_args()
     prepare_jax()
     import jax

@@ -17,7 +17,7 @@ def main() -> int:
     """Compile at both lengths, print the table and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 seeds")
-    parser.add_argument("--seeds", type=int, default=None, help="64, or 2 with --quick")
+    parser.add_argument("--seeds", type=_report.positive, default=None, help="64, or 2 with --quick")
     args = parser.parse_args()
     num_seeds = args.seeds or (2 if args.quick else 64)
     prepare_jax()

@@ -55,7 +55,7 @@ def main() -> int:
     """Train, print the table and return the exit code: 1 if a memory falls short, unless `--quick`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 seeds x 1/10 of the steps: does it run?")
-    parser.add_argument("--seeds", type=int, default=None)
+    parser.add_argument("--seeds", type=_report.positive, default=None)
     parser.add_argument("--envs", nargs="+", choices=[task.env for task in TASKS], default=None)
     args = parser.parse_args()
     num_seeds = args.seeds or (2 if args.quick else 10)

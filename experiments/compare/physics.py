@@ -98,7 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("tasks", nargs="*", default=["ant", "halfcheetah"], metavar="TASK")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=CONTESTANTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, default=None, help="those that Brax publishes by default")
+    parser.add_argument(
+        "--steps", type=_report.positive, default=None, help="those that Brax publishes by default"
+    )
     parser.add_argument("--scale", type=int, default=None, help="8 without an accelerator, else 1")
     parser.add_argument("--backend", default=None, help="the engine, for all tasks")
     parser.add_argument("--fresh", action="store_true", help="forget the runs that are kept")

@@ -1,10 +1,9 @@
 """`python -m experiments.compare.randomization [--quick]`: nominal, randomised and automatically randomised.
 
 PPO with the same settings and steps is trained in the nominal world, in fixed ranges, and in ranges that
-automatic domain randomization grows. All of them, with all seeds, are one program:
-only the ranges differ, and these are traced. Each policy is then evaluated in a grid of fixed robots between
-the limits, none of which is nominal alone, and judged by the worst of them. Prints Markdown tables, writes
-`results/randomization.json`.
+automatic domain randomization grows. All of them, with all seeds, are one program: only the ranges differ,
+and these are traced. Each policy is then evaluated in a grid of fixed robots from limit to limit, beyond the
+fixed ranges, and judged by the worst of them. Prints Markdown tables, writes `results/randomization.json`.
 """
 
 import argparse
@@ -20,6 +19,8 @@ from experiments.compare import _report
 from experiments.startup import prepare_jax
 
 ARMS = ("nominal", "fixed", "ADR")
+# Of the curve of the ranges; each takes an iteration at least.
+LOG_POINTS = 50
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,21 @@ TASKS = {
         nominal={"latency": 0.0, "damping": 1.0},
         thresholds=(-45.0, -32.0),
         config=_CONFIG
-        | {"gamma": 0.9, "num_envs": 16, "num_steps": 128, "num_epochs": 10}
-        | {"num_minibatches": 32},
+        | {"gamma": 0.9, "num_envs": 16, "num_steps": 128, "num_epochs": 10, "num_minibatches": 32},
         steps=307_200,
+    ),
+    # Heavier or on ice, a point is driven alike: here randomization has little to gain.
+    "point_robot_friction": Task(
+        env="PointRobot-v1",
+        latency=0,
+        varied={
+            "mass": ((0.6, 1.6), (0.25, 2.5), "scale", True),
+            "friction": ((0.5, 1.25), (0.0, 1.5), "scale", False),
+        },
+        nominal={"mass": 1.0, "friction": 1.0},
+        thresholds=(-32.0, -24.0),
+        config=_CONFIG | {"hidden_sizes": (32, 32)},
+        steps=204_800,
     ),
 }
 
@@ -154,7 +167,7 @@ def run(task: Task, num_seeds: int, num_steps: int, size: int, episodes: int) ->
             key_train, key_nominal, key_grid = jax.random.split(key, 3)
             algorithm = make(env, params, config)
             state, history = jaxrl.train(
-                algorithm, key_train, num_steps, evaluations=1, eval_episodes=1, log_points=50
+                algorithm, key_train, num_steps, evaluations=1, eval_episodes=1, log_points=LOG_POINTS
             )
             policy = algorithm.policy(state)
             at_nominal = jaxrl.evaluate(policy, where, nominal, key_nominal, 64).return_
@@ -216,8 +229,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a size that only shows that it works")
     parser.add_argument("--only", choices=TASKS, nargs="+", default=list(TASKS), help="keeps other results")
-    parser.add_argument("--seeds", type=int, default=None)
-    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--seeds", type=_report.positive, default=None)
+    parser.add_argument("--steps", type=_report.positive, default=None)
     args = parser.parse_args()
     prepare_jax()
     folder = _report.QUICK_RESULTS if args.quick else _report.RESULTS
@@ -227,6 +240,9 @@ def main() -> None:
         task = TASKS[name]
         seeds = args.seeds or (2 if args.quick else 10)
         steps = args.steps or (102_400 if args.quick else task.steps)
+        least = LOG_POINTS * task.config["num_envs"] * task.config["num_steps"]
+        if steps < least:
+            parser.error(f"argument --steps: must be at least {least} for {name}, got {steps}")
         result = run(task, seeds, steps, 3 if args.quick else 9, 4 if args.quick else 8)
         rows = summary(task, result)
         print(f"\n{task.env}, {', '.join(task.varied)}: {seeds} seeds x {steps:,} steps, ", end="")

@@ -129,8 +129,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a size that only shows that it works")
     parser.add_argument("--robots", type=int, default=3, help="robots to identify in each world")
     parser.add_argument("--only", choices=UNKNOWN, nargs="*", default=list(UNKNOWN), help="keeps the others")
-    parser.add_argument("--seeds", type=int, default=4, help="seeds of each engine's policies")
-    parser.add_argument("--steps", type=int, default=204_800, help="environment steps of each policy")
+    parser.add_argument("--seeds", type=_report.positive, default=4, help="seeds of each engine's policies")
+    parser.add_argument(
+        "--steps", type=_report.positive, default=204_800, help="environment steps of each policy"
+    )
     parser.add_argument("--engines", choices=ENGINES, nargs="*", default=list(ENGINES))
     args = parser.parse_args()
     prepare_jax()

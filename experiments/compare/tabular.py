@@ -22,12 +22,12 @@ def main() -> int:
     """Measure, print the table and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few steps: does it run?")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 16, 256])
+    parser.add_argument("--seeds", type=_report.positive, nargs="+", default=[1, 16, 256])
     parser.add_argument(
-        "--steps", type=int, default=None, help="of each seed; 100,000, or 2,000 with --quick"
+        "--steps", type=_report.positive, default=None, help="of each seed; 100,000, or 2,000 with --quick"
     )
     parser.add_argument("--episodes", type=int, default=None, help="of the loop; 2,000, or 50 with --quick")
-    parser.add_argument("--rounds", type=int, default=None, help="5, or 1 with --quick")
+    parser.add_argument("--rounds", type=_report.positive, default=None, help="5, or 1 with --quick")
     args = parser.parse_args()
     num_steps = args.steps or (2_000 if args.quick else 100_000)
     episodes = args.episodes or (50 if args.quick else 2_000)

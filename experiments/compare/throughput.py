@@ -43,7 +43,7 @@ def main() -> int:
     """Run the sections asked for and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: does it run?")
-    parser.add_argument("--rounds", type=int, default=None, help="3 by default; 1 with --quick")
+    parser.add_argument("--rounds", type=_report.positive, default=None, help="3 by default; 1 with --quick")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument(
         "--eval-episodes", type=int, default=16, help="of us and of rejax (its own default: 128)"
