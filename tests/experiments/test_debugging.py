@@ -1,5 +1,6 @@
 """Every symptom of the debugging guide appears, and its cure cures it."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -17,9 +18,14 @@ def test_the_guide_and_the_cases_are_of_one_mind():
     ]
     commands = [re.findall(r"`([^`]*)`", row.split("|")[4]) for row in rows]
     named = [command for row in commands for command in row]
-    drawn = [command.removeprefix("jaxrl figures ") for command in named if " " in command]
     assert sorted(command for command in named if " " not in command) == sorted(debugging.CASES)
-    assert set(drawn) == {"overestimation", "blind_cliff"} <= set(figures.names())
+    longer = [command.split() for command in named if " " in command]
+    drawn = {words[2] for words in longer if words[:2] == ["jaxrl", "figures"]}
+    compared = [words for words in longer if words[:2] == ["python", "-m"]]
+    assert len(drawn) + len(compared) == len(longer)
+    assert drawn == {"overestimation", "blind_cliff"} <= set(figures.names())
+    for _, _, module, option, name in compared:
+        assert option == "--only" and name in importlib.import_module(module).TASKS
 
 
 def test_an_unknown_case_names_those_there_are(capsys):
