@@ -155,7 +155,6 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         )
 
     def health(weights, x):
-        x = x[: shared.HEALTH_SIZE]
         action = jnp.argmax(actor(weights.params.actor, x), axis=-1)
 
         def values(critic):

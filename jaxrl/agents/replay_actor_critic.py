@@ -21,9 +21,6 @@ from jaxrl.config import static, traced
 from jaxrl.nets.estimator import Estimator, apply_ensemble, hidden_of_ensemble, init_ensemble
 from jaxrl.ops.diagnostics import dead_units
 
-# Observations of a batch that health is measured on.
-HEALTH_SIZE = 64
-
 
 @struct.dataclass
 class Config(off_policy.Config):

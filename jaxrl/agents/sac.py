@@ -247,7 +247,6 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         return replace(weights, target_params=target_critic), errors, metrics
 
     def health(weights, x):
-        x = x[: shared.HEALTH_SIZE]
         action = actor(weights.params.actor, x).mode()
         return shared.health(
             critics.values(weights.params.critic, x, action),

@@ -144,7 +144,6 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         return weights, errors, {"loss": loss, "grad_norm": grad_norm}
 
     def health(weights, x):
-        x = x[: shared.HEALTH_SIZE]
         action = actor(weights.params.actor, x)
         return shared.health(
             critics.values(weights.params.critic, x, action),
