@@ -3,7 +3,7 @@
 One step of ten environments is added and 256 transitions are drawn, in a loop inside one program with the
 state donated (`peers/replay_loop.py`); prioritised replay also sets the priorities of what it drew. Every
 contestant is a process of its own, in turn, for each round; microseconds are the fastest call of a round, and
-the median over rounds. Prints Markdown tables, writes `results/replay.json`.
+the median over rounds. Prints Markdown tables, writes `results/replay.json` at the end of every round.
 """
 
 import argparse
@@ -40,45 +40,31 @@ def main() -> int:
         ),
     }
     try:
-        results = measure(commands, capacities, args.rounds or (1 if args.quick else 3), args.quick)
+        measure(commands, capacities, args.rounds or (1 if args.quick else 3), args.quick)
     except subprocess.CalledProcessError as error:
         print(f"{' '.join(map(str, error.cmd))} failed:\n{(error.stderr or '')[-3000:]}", file=sys.stderr)
         return 1
-    _report.write("replay", results, args.quick)
     return 0
 
 
 def measure(
     commands: dict[str, tuple[str, ...]], capacities: tuple[int, int], rounds: int, quick: bool
-) -> dict[str, Any]:
-    """Run every contestant once a round, print the tables and return their numbers."""
+) -> None:
+    """Run every contestant once a round, write their numbers and print the tables."""
     sizes = ("--capacity", *map(str, capacities), "--seeds", *map(str, SEEDS))
     size = (*sizes, "--calls", "2", "--iterations", "20") if quick else sizes
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
-    frames = {}
+    frames = {
+        name: _report.last_json(execute((*command, "--frames", str(FRAMES))))
+        for name, command in commands.items()
+    }
+    rows: list[dict[str, Any]] = []
     for i in range(rounds):
         for name, command in commands.items() if i % 2 == 0 else reversed(commands.items()):
             print(f"replay {i + 1}/{rounds}: {name}", file=sys.stderr, flush=True)
             runs[name] += [json.loads(line) for line in execute((*command, *size)).splitlines()]
-    for name, command in commands.items():
-        frames[name] = _report.last_json(execute((*command, "--frames", str(FRAMES))))
-
-    def of(name, key, kind, capacity, seeds):
-        wanted = {"kind": kind, "capacity": capacity, "seeds": seeds}
-        found = [run[key] for run in runs[name] if wanted.items() <= run.items()]
-        return _report.median(found) if found else None
-
-    rows = []
-    for kind in KINDS:
-        for seeds in SEEDS:
-            small = of("jaxrl", "microseconds", kind, capacities[0], seeds)
-            for capacity in capacities:
-                row = {"kind": kind, "seeds": seeds, "capacity": capacity}
-                for name in commands:
-                    row[name] = of(name, "microseconds", kind, capacity, seeds)
-                row["growth"] = row["jaxrl"] / small
-                row["temporary_bytes"] = of("jaxrl", "temporary_bytes", kind, capacity, seeds)
-                rows.append(row)
+        rows = summarize(runs, capacities)
+        _report.write("replay", {"rounds": i + 1, "rows": rows, "frames": frames, "runs": runs}, quick)
 
     def ratio(row, name):
         return "" if row[name] is None else f"{row[name]:,.0f} ({row[name] / row['jaxrl']:.1f}x)"
@@ -91,7 +77,7 @@ def measure(
             f"{row['jaxrl']:,.0f}",
             *(ratio(row, name) for name in peers),
             f"{row['growth']:.2f}",
-            f"{row['temporary_bytes']:,}",
+            f"{row['temporary_bytes']:,.0f}",
         )
         for row in rows
     ]
@@ -102,7 +88,28 @@ def measure(
         for name, f in frames.items()
     ]
     print(f"{_report.table(header, lines)}\n", flush=True)
-    return {"rounds": rounds, "rows": rows, "frames": frames, "runs": runs}
+
+
+def summarize(runs: dict[str, list[dict[str, Any]]], capacities: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return medians over the rounds so far, a row for each kind, number of seeds and capacity."""
+
+    def of(name, key, kind, capacity, seeds):
+        wanted = {"kind": kind, "capacity": capacity, "seeds": seeds}
+        found = [run[key] for run in runs[name] if wanted.items() <= run.items()]
+        return _report.median(found) if found else None
+
+    rows = []
+    for kind in KINDS:
+        for seeds in SEEDS:
+            small = of("jaxrl", "microseconds", kind, capacities[0], seeds)
+            for capacity in capacities:
+                row = {"kind": kind, "seeds": seeds, "capacity": capacity}
+                for name in runs:
+                    row[name] = of(name, "microseconds", kind, capacity, seeds)
+                row["growth"] = row["jaxrl"] / small
+                row["temporary_bytes"] = of("jaxrl", "temporary_bytes", kind, capacity, seeds)
+                rows.append(row)
+    return rows
 
 
 if __name__ == "__main__":
