@@ -78,6 +78,15 @@ def test_wrapped_worlds_keep_the_laws(env):
     assert ("outcomes" in laws) == hasattr(env, "outcomes") == (env.env.id.find("Lake") >= 0)
 
 
+def test_a_world_whose_limit_is_an_end_keeps_the_laws_when_wrapped():
+    """The wrapper says so too; and a world with chance in each step is repeated without using a key twice."""
+    umbrella, _ = envs.make("UmbrellaChain-bsuite-v1", max_distractors=2)
+    for env in (FrameStack(umbrella, count=2), ActionRepeat(umbrella, count=3)):
+        assert env.limit_terminates
+        assert {"time limit", "keys"} <= set(check_env(env, num_envs=8, num_steps=64))
+    assert not hasattr(FrameStack(CARTPOLE), "limit_terminates")
+
+
 def test_frame_stack_shows_the_last_observations_oldest_first():
     actions = np.array([0, 1, 1, 0, 1])
     plain, (_, steps) = play(CARTPOLE, CARTPOLE.default_params(), actions)
