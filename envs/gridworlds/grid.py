@@ -269,14 +269,14 @@ class GridWorld:
         sprites: list[Any] = []
         if (start := _only_start(params)) is not None:
             sprites.append((*start, render.START))
-        shown = render.overlay(floor, **known, headings=self.directions, size=size)
-        sprites += shown.sprites
         if params.wind is not None:
             sprites += [
                 (r, c, render.WIND[_heading(push)])
                 for (r, c), push in zip(np.argwhere(floor), np.asarray(params.wind)[floor], strict=True)
                 if push.any()
             ]
+        shown = render.overlay(floor, **known, headings=self.directions, size=size)
+        sprites += shown.sprites
         if state is not None:
             sprites.append((*divmod(int(state.position), self.shape[1]), render.AGENT))
         return render.tiles(cells, render.GRID_TILES, sprites, shown.shade, size)
