@@ -309,7 +309,7 @@ def _check_types(env: Environment, params: Params) -> None:
 
 
 def _check_keys(env: Environment, params: Params) -> None:
-    """Check a single reset and step: jax takes keys that `vmap` transposed, such as a scan's, for used ones."""
+    """Check a single reset and step: jax takes keys that `vmap` transposed, as those of a scan, for used."""
 
     def first_step(key, params):
         key_reset, key_action, key_step = jax.random.split(key, 3)
