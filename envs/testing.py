@@ -713,7 +713,9 @@ def _check_params_used(
     floats = [i for i, x in enumerate(leaves) if np.issubdtype(x.dtype, np.floating) and np.size(x)]
     for i in floats:
         value = np.nan_to_num(np.asarray(leaves[i]))
-        for changed in (value * 3 + 1, value / 3 - 1):
+        with np.errstate(over="ignore"):  # of bounds that are infinite
+            others = (value * 3 + 1, value / 3 - 1)
+        for changed in others:
             changed = jnp.asarray(changed, leaves[i].dtype)
             other = run(env, structure.unflatten([*leaves[:i], changed, *leaves[i + 1 :]]))
             if _differ(played.first_obs, other.first_obs)[0].any():

@@ -87,6 +87,11 @@ def test_a_world_whose_limit_is_an_end_keeps_the_laws_when_wrapped():
     assert not hasattr(FrameStack(CARTPOLE), "limit_terminates")
 
 
+def test_bounds_that_are_infinite_are_no_trouble_where_nothing_else_varies():
+    chain, _ = envs.make("MemoryChain-v1")
+    assert "params used" in check_env(TransformReward(chain), num_envs=4, num_steps=16)
+
+
 def test_frame_stack_shows_the_last_observations_oldest_first():
     actions = np.array([0, 1, 1, 0, 1])
     plain, (_, steps) = play(CARTPOLE, CARTPOLE.default_params(), actions)
