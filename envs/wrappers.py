@@ -198,8 +198,8 @@ class PartialObservation(ObservationWrapper):
 
     def __post_init__(self):
         size = _vector_size(self)
-        object.__setattr__(self, "keep", tuple(int(i) for i in self.keep))
-        if not self.keep or not all(0 <= i < size for i in self.keep):
+        object.__setattr__(self, "keep", tuple(self.keep))
+        if not self.keep or not all(isinstance(i, int | np.integer) and 0 <= i < size for i in self.keep):
             raise ValueError(f"`keep` must hold indices below {size}, got {self.keep}")
 
     def observation_space(self, params: Params) -> Box:

@@ -356,6 +356,7 @@ def test_every_wrapper_has_a_name():
         ("action_repeat", {"count": 0}, "`count` must be at least 1, got 0"),
         ("sticky_actions", {"probability": 1.5}, r"`probability` must lie in \[0, 1\], got 1.5"),
         ("partial_observation", {"keep": (4,)}, r"`keep` must hold indices below 4, got \(4,\)"),
+        ("partial_observation", {"keep": (1.7,)}, r"`keep` must hold indices below 4, got \(1.7,\)"),
         ("discretise_observation", {"bins": (2, 2)}, r"`bins` must hold 4 positive numbers, one an entry"),
         ("discretise_observation", {"bins": (2, 2, 2, 2.5)}, "`bins` must be an integer, got 2.5"),
         ("discretise_observation", {"bins": (2, 2, 2, 2)}, "`low` must hold 4 finite numbers"),
