@@ -125,6 +125,7 @@ def check_env(
     _check_spaces(env, params)
     _check_types(env, params)
     holds_keys = any(_is_key(x) for x in jax.tree.leaves(jax.eval_shape(env.reset, _abstract_key(), params)))
+    checks_keys = not holds_keys
     traces: list[None] = []
 
     @partial(jax.jit, static_argnums=0)
@@ -136,14 +137,20 @@ def check_env(
         keys = jax.random.split(jax.random.key(seed), (num_steps, num_envs))
         try:
             # Checks on the way that no key is used twice. To record a state that holds one would be a use.
-            with jax.debug_key_reuse(not holds_keys):
+            with jax.debug_key_reuse(checks_keys):
                 return _to_numpy(rollout(env, keys, _repeat(params, num_envs), np.bool_(restart)))
-        except jax.errors.KeyReuseError as error:
-            raise ConformanceError(env.id, "keys", _first_line(error)) from error
+        except jax.errors.KeyReuseError:
+            raise
         except Exception as error:
             raise ConformanceError(env.id, "vmap", _first_line(error)) from error
 
-    played = run(env, params)
+    try:
+        played = run(env, params)
+    except jax.errors.KeyReuseError:
+        _check_keys(env, params)
+        checks_keys = False
+        traces.clear()
+        played = run(env, params)
     again = run(copy.copy(env), params)
     short = _with_short_limit(env, params)
     others = run(env, _nudged(params) if short is None else short)
@@ -299,6 +306,22 @@ def _check_types(env: Environment, params: Params) -> None:
             "two traces gave two programs: something beside the key decides, such as numpy.random or a clock"
         )
         raise ConformanceError(env.id, "deterministic", seen)
+
+
+def _check_keys(env: Environment, params: Params) -> None:
+    """Check a single reset and step: jax takes keys that `vmap` transposed, as those of a scan, for used."""
+
+    def first_step(key, params):
+        key_reset, key_action, key_step = jax.random.split(key, 3)
+        state, obs = env.reset(key_reset, params)
+        action, _ = _random_action(env, key_action, state, params)
+        return obs, env.step(key_step, state, action, params)
+
+    try:
+        with jax.debug_key_reuse(True):
+            jax.jit(first_step)(jax.random.key(0), params)
+    except jax.errors.KeyReuseError as error:
+        raise ConformanceError(env.id, "keys", _first_line(error)) from error
 
 
 def _abstract_key() -> jax.Array:
@@ -690,7 +713,9 @@ def _check_params_used(
     floats = [i for i, x in enumerate(leaves) if np.issubdtype(x.dtype, np.floating) and np.size(x)]
     for i in floats:
         value = np.nan_to_num(np.asarray(leaves[i]))
-        for changed in (value * 3 + 1, value / 3 - 1):
+        with np.errstate(over="ignore"):  # of bounds that are infinite
+            others = (value * 3 + 1, value / 3 - 1)
+        for changed in others:
             changed = jnp.asarray(changed, leaves[i].dtype)
             other = run(env, structure.unflatten([*leaves[:i], changed, *leaves[i + 1 :]]))
             if _differ(played.first_obs, other.first_obs)[0].any():

@@ -199,11 +199,10 @@ class VecEnv:
         for shape in map(jnp.shape, jax.tree.leaves(action)):
             if shape[:1] != (self.num_envs,):
                 raise ValueError(f"`action` must hold one for each of {self.num_envs}, got {list(shape)}")
-        # One split for all: on a CPU the number of calls counts, not that of the keys.
-        keys = jax.random.split(key, self.num_envs + self._num_drawn)
+        keys, keys_drawn = self._keys(key)
         drawn = self.params_dist is not None
         state, step = jax.vmap(self.env.step, in_axes=(0, 0, 0, 0 if drawn else None))(
-            keys[: self.num_envs],
+            keys,
             vec_state.state,
             action,
             vec_state.params if drawn else params,
@@ -220,7 +219,7 @@ class VecEnv:
             length=length,
             metrics={name: before.metrics[name] + value for name, value in step.metrics.items()},
         )
-        start, vec_state = self._restart(keys[self.num_envs :], vec_state, params, done)
+        start, vec_state = self._restart(keys_drawn, vec_state, params, done)
         going = Start(state=state, obs=step.obs, params=vec_state.params)
         current = where(done, start, going)
         vec_state = replace(
@@ -251,11 +250,23 @@ class VecEnv:
         """How many starts are drawn at every step."""
         return {"fresh": self.num_envs, "pool": self._block_size, "first": 0}[self.mode]
 
+    def _keys(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the environments' keys for a step, and those of the starts drawn at it.
+
+        One split for all: on a CPU the number of calls counts, not that of the keys. And none where none is
+        needed: a reset that ignores its key gets the step's, and a single environment then `key` itself.
+        """
+        ignored = self.mode == "fresh" and self.params_dist is None and not reset_uses_key(self.env)
+        num_keys = self.num_envs + (0 if ignored else self._num_drawn)
+        keys = jax.random.split(key, num_keys) if num_keys > 1 else key[None]
+        return keys[: self.num_envs], keys if ignored else keys[self.num_envs :]
+
     def _draw(self, keys: jax.Array, params: Params) -> Start:
         def draw(key):
             own = None
             if self.params_dist is not None:
-                key_params, key = jax.random.split(key)
+                # A reset that ignores its key leaves it to the parameters: a split less, at every step.
+                key_params, key = jax.random.split(key) if reset_uses_key(self.env) else (key, key)
                 own = self.params_dist(key_params, params)
             state, obs = self.env.reset(key, params if own is None else own)
             return Start(state=state, obs=obs, params=own)

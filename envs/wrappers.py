@@ -2,8 +2,9 @@
 
 A wrapper is an environment like any other. What it keeps in its state lies around the inner state, and its
 numbers lie around the inner params (`WrappedParams`), so that they are traced and mapped over like others.
-Optional members (`time_limit`, `check_params`, `draw`, `action_mask`, `ascii`, `frame`) are there if the
-inner environment has them; the exact model is, unless the wrapper changes what a state is.
+Optional members (`time_limit`, `check_params`, `draw`, `action_mask`, `ascii`, `frame`, and what
+`envs.testing` asks for) are there if the inner environment has them; the exact model is, unless the wrapper
+changes what a state is.
 """
 
 import math
@@ -23,7 +24,8 @@ from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action, fl
 from envs.tabular import Outcomes
 
 _MODEL = ("num_states", "state_index", "state_at", "start_distribution", "outcomes")
-_PASSED = (*_MODEL, "time_limit", "check_params", "draw", "action_mask", "ascii", "frame")
+_SAID = ("num_states", "limit_terminates", "shows_past")
+_PASSED = (*_MODEL, *_SAID, "time_limit", "check_params", "draw", "action_mask", "ascii", "frame")
 
 
 @struct.dataclass
@@ -116,7 +118,7 @@ class Wrapper:
         if name not in _PASSED or hidden:
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
         member = getattr(self.env, name)
-        if name == "num_states":
+        if name in _SAID:
             return member
         if name == "draw":
             return lambda key, params: self._with_inner(params, member(key, self.inner_params(params)))
@@ -196,8 +198,8 @@ class PartialObservation(ObservationWrapper):
 
     def __post_init__(self):
         size = _vector_size(self)
-        object.__setattr__(self, "keep", tuple(int(i) for i in self.keep))
-        if not self.keep or not all(0 <= i < size for i in self.keep):
+        object.__setattr__(self, "keep", tuple(self.keep))
+        if not self.keep or not all(isinstance(i, int | np.integer) and 0 <= i < size for i in self.keep):
             raise ValueError(f"`keep` must hold indices below {size}, got {self.keep}")
 
     def observation_space(self, params: Params) -> Box:

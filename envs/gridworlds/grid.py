@@ -184,6 +184,13 @@ class GridWorld:
         if len(ends := np.flatnonzero((start > 0) & np.isin(cells.ravel(), (PIT, GOAL)))):
             row, column = divmod(int(ends[0]), self.shape[1])
             raise ValueError(f"`start` must not lie in a pit or a goal, got row {row}, column {column}")
+        if params.wind is not None:
+            wind = np.asarray(params.wind)
+            if wind.shape != (*self.shape, 2) or not np.issubdtype(wind.dtype, np.integer):
+                raise ValueError(
+                    f"`wind` must be integers {[*self.shape, 2]}, rows and columns to shift by in each cell, "
+                    f"got {wind.dtype}{list(wind.shape)}"
+                )
         if not is_solvable(params, self.pits_restart):
             raise ValueError(
                 "`cells` must hold a goal that can be reached from every start, got\n"
@@ -269,14 +276,14 @@ class GridWorld:
         sprites: list[Any] = []
         if (start := _only_start(params)) is not None:
             sprites.append((*start, render.START))
-        shown = render.overlay(floor, **known, headings=self.directions, size=size)
-        sprites += shown.sprites
         if params.wind is not None:
             sprites += [
                 (r, c, render.WIND[_heading(push)])
                 for (r, c), push in zip(np.argwhere(floor), np.asarray(params.wind)[floor], strict=True)
                 if push.any()
             ]
+        shown = render.overlay(floor, **known, headings=self.directions, size=size)
+        sprites += shown.sprites
         if state is not None:
             sprites.append((*divmod(int(state.position), self.shape[1]), render.AGENT))
         return render.tiles(cells, render.GRID_TILES, sprites, shown.shade, size)

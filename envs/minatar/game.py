@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_probabilities
 from envs.core import Step
 from envs.spaces import Box, Discrete, as_action
 
@@ -108,6 +109,14 @@ class MinAtar:
             ramping=jnp.bool_(True),
             max_steps=jnp.int32(self.default_limit),
         )
+
+    def check_params(self, params: MinAtarParams) -> None:
+        """Check that actions stick with a probability.
+
+        Raises:
+          ValueError: if they do not.
+        """
+        check_probabilities("sticky_action_prob", params.sticky_action_prob, ())
 
     def time_limit(self, params: MinAtarParams) -> jax.Array:
         """Return the step at which episodes end at the latest."""

@@ -575,6 +575,17 @@ def test_bad_options_of_mazes_are_refused(id, options, message):
         ("KeyDoor-v1", lambda p: {"cells": p.cells[:3]}, r"`cells` must be integers \[5, 7\].*int32\[3, 7\]"),
         ("KeyDoor-v1", lambda p: {"start": jnp.int32(99)}, "`start` must be the number of a floor cell"),
         ("KeyDoor-v1", lambda p: {"start": jnp.int32(3)}, "`start` must be the number of a floor cell"),
+        (
+            "WindyGridWorld-v1",
+            lambda p: {"wind": p.wind[:2]},
+            r"`wind` must be integers \[7, 10, 2\].*int32\[2, 10, 2\]",
+        ),
+        ("WindyGridWorld-v1", lambda p: {"wind": p.wind / 2}, r"`wind` must be integers .* got float32"),
+        (
+            "MinAtar-Breakout-v1",
+            lambda p: {"sticky_action_prob": p.sticky_action_prob + 1},
+            r"`sticky_action_prob` must lie in \[0, 1\], got 1.1",
+        ),
         ("Taxi-v1", lambda p: {"landmarks": p.landmarks * 0}, "`landmarks` must be 4 different cells"),
         ("Taxi-v1", lambda p: {"landmarks": p.landmarks + 9}, "`landmarks` must be 4 different cells"),
         ("Taxi-v1", lambda p: {"rain": jnp.float32(2)}, r"`rain` must lie in \[0, 1\], got 2"),

@@ -191,6 +191,15 @@ def test_grid_frame_draws_agent_values_and_policy():
     assert np.array_equal(changed, np.asarray(params.cells) == 0)
 
 
+def test_a_policy_is_drawn_over_the_wind():
+    env, params = envs.make("WindyGridWorld-v1")
+    windy = env.frame(None, params)
+    size, center = windy.shape[0] // 7, (2 * np.array([1, 4]) + 1) * (windy.shape[0] // 7) // 2
+    with_policy = env.frame(None, params, policy=np.full(70, 3))
+    assert size == 48 and tuple(windy[tuple(center)]) == render.WIND[3].ink
+    assert tuple(with_policy[tuple(center)]) == render.INK
+
+
 @pytest.mark.parametrize("id", envs.names("native"))
 def test_every_native_environment_can_be_drawn(id):
     env, params = envs.make(id)

@@ -297,6 +297,29 @@ class UsesAKeyTwice(Walk):
         return state, out.replace(reward=out.reward + jax.random.normal(key))
 
 
+@dataclass(frozen=True)
+class ScansOverKeys(Walk):
+    """As a simulator with noise in its substeps does; jax alone takes its mapped keys for used before."""
+
+    twice: bool = False
+
+    def step(self, key, state, action, params):
+        key, key_noise = jax.random.split(key)
+        state, out = super().step(key, state, action, params)
+
+        def substep(total, key):
+            return total + jax.random.normal(key) + (jax.random.uniform(key) if self.twice else 0), None
+
+        noise, _ = jax.lax.scan(substep, jnp.float32(0), jax.random.split(key_noise, 3))
+        return state, out.replace(metrics={"cost": noise})
+
+
+@breaks("keys")
+@dataclass(frozen=True)
+class UsesAKeyTwiceInAScan(ScansOverKeys):
+    twice: bool = True
+
+
 @jax.custom_batching.custom_vmap
 def unmappable(x):
     return x
@@ -662,6 +685,10 @@ class Waits(Drift):
 @pytest.mark.parametrize("environment", [Drift, Waits])
 def test_right_environment_without_time_limit_passes(environment):
     assert {"no reset", "current", "params used"} <= set(check(environment()))
+
+
+def test_keys_may_be_scanned_over():
+    assert "keys" in check(ScansOverKeys())
 
 
 class MeansToShowThePast(ShowsTheStateBefore):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import struct
 
+import envs
 from envs import probes
 from envs.core import Step
 from envs.spaces import Box, Discrete
@@ -151,6 +152,27 @@ def test_auto_mode_reads_the_program():
     assert VecEnv(Count(), 2).mode == "pool"
     assert VecEnv(Count(), 1).mode == "fresh"
     assert VecEnv(probes.CONSTANT_REWARD, 2).mode == "fresh"
+
+
+def test_no_key_is_split_for_a_reset_that_ignores_it():
+    """Each split is a call that a single environment waits for; a key that is shared is still used once."""
+    env = probes.CONSTANT_REWARD
+
+    def program(vec):
+        params = vec.env.default_params()
+        state, _ = vec.reset(jax.random.key(0), params)
+        action = jnp.zeros(vec.num_envs, jnp.int32)
+        return str(jax.make_jaxpr(lambda key: vec.step(key, state, action, params))(jax.random.key(1)))
+
+    assert "random_split" not in program(VecEnv(env, 1)) and "random_split" in program(VecEnv(env, 2))
+    assert program(VecEnv(Count(), 1)).count("random_split[") == 1
+    drawn = VecEnv(env, 1, reset="fresh", params_dist=lambda key, params: params)
+    assert program(drawn).count("random_split[") == 1
+    bandit = envs.make("BernoulliBandit-v1")[0]
+    with jax.debug_key_reuse(True):
+        for vec in (VecEnv(bandit, 1), VecEnv(bandit, 1, params_dist=bandit.draw)):
+            state, _ = jax.jit(vec.reset)(jax.random.key(0), bandit.default_params())
+            jax.jit(vec.step)(jax.random.key(1), state, jnp.zeros(1, jnp.int32), bandit.default_params())
 
 
 @pytest.mark.parametrize("reset", ["fresh", "pool", "first"])

@@ -78,6 +78,20 @@ def test_wrapped_worlds_keep_the_laws(env):
     assert ("outcomes" in laws) == hasattr(env, "outcomes") == (env.env.id.find("Lake") >= 0)
 
 
+def test_a_world_whose_limit_is_an_end_keeps_the_laws_when_wrapped():
+    """The wrapper says so too; and a world with chance in each step is repeated without using a key twice."""
+    umbrella, _ = envs.make("UmbrellaChain-bsuite-v1", max_distractors=2)
+    for env in (FrameStack(umbrella, count=2), ActionRepeat(umbrella, count=3)):
+        assert env.limit_terminates
+        assert {"time limit", "keys"} <= set(check_env(env, num_envs=8, num_steps=64))
+    assert not hasattr(FrameStack(CARTPOLE), "limit_terminates")
+
+
+def test_bounds_that_are_infinite_are_no_trouble_where_nothing_else_varies():
+    chain, _ = envs.make("MemoryChain-v1")
+    assert "params used" in check_env(TransformReward(chain), num_envs=4, num_steps=16)
+
+
 def test_frame_stack_shows_the_last_observations_oldest_first():
     actions = np.array([0, 1, 1, 0, 1])
     plain, (_, steps) = play(CARTPOLE, CARTPOLE.default_params(), actions)
@@ -342,6 +356,7 @@ def test_every_wrapper_has_a_name():
         ("action_repeat", {"count": 0}, "`count` must be at least 1, got 0"),
         ("sticky_actions", {"probability": 1.5}, r"`probability` must lie in \[0, 1\], got 1.5"),
         ("partial_observation", {"keep": (4,)}, r"`keep` must hold indices below 4, got \(4,\)"),
+        ("partial_observation", {"keep": (1.7,)}, r"`keep` must hold indices below 4, got \(1.7,\)"),
         ("discretise_observation", {"bins": (2, 2)}, r"`bins` must hold 4 positive numbers, one an entry"),
         ("discretise_observation", {"bins": (2, 2, 2, 2.5)}, "`bins` must be an integer, got 2.5"),
         ("discretise_observation", {"bins": (2, 2, 2, 2)}, "`low` must hold 4 finite numbers"),
