@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import lax
+from jax.core import Tracer
 
 from envs.core import Environment, Params, time_limit
 from envs.vector import ResetMode, VecEnv, VecState
@@ -108,6 +110,12 @@ class Config(NetworkConfig):
                 f"`learning_starts` must be at least (n_step + 1) * num_envs = "
                 f"{(self.n_step + 1) * self.num_envs}, got {self.learning_starts}: a transition needs "
                 "the steps that follow it"
+            )
+        total = self.total_steps
+        if not isinstance(total, Tracer) and np.any(np.less(total, self.learning_starts)):
+            raise ValueError(
+                f"`learning_starts` must be at most total_steps = {np.min(total):,.0f}, "
+                f"got {self.learning_starts}: nothing would be learned"
             )
 
 

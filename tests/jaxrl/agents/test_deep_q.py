@@ -1,14 +1,13 @@
 """DQN and its relatives: what they refuse, when they learn, what the target network is, and their health."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import envs
-from jaxrl.agents import c51, deep_q, dqn, iqn, off_policy, pqn, rainbow
+from envs.mdps import explicit
+from jaxrl.agents import c51, deep_q, discrete_sac, dqn, iqn, off_policy, pqn, qr_dqn, r2d2, rainbow
 from jaxrl.ops import diagnostics
 from jaxrl.train import run_interval
 
@@ -28,6 +27,9 @@ SMALL = {
     [
         (dqn, {"batch_size": 21}, "`batch_size` must be at most learning_starts = 20, .*, got 21"),
         (dqn, {"learning_starts": 84}, "`learning_starts` must be at most buffer_size = 80, got 84"),
+        (dqn, {"total_steps": 19.0}, "`learning_starts` must be at most total_steps = 19, got 20: nothing"),
+        (dqn, {"num_updates": 0}, "`num_updates` must be at least 1, got 0"),
+        (discrete_sac, {"target_entropy": 0.7}, "`target_entropy` must be at most log 2 = 0.6931, .*got 0.7"),
         (dqn, {"learning_starts": 10, "n_step": 4}, "`learning_starts` must be at least .* = 20, got 10"),
         (dqn, {"buffer_size": 82}, "`buffer_size` must be a multiple of .* = 4, got 82; try 80"),
         (dqn, {"buffer_size": 10**12}, r"`buffer_size` must fit in memory: .* GiB; at most [0-9,]+ fit"),
@@ -139,23 +141,43 @@ def test_dead_units_are_counted():
     assert float(diagnostics.dead_units([])) == 0
 
 
-def test_a_time_limit_is_no_terminal_state():
-    """Reward 1 a step for ever, cut after 5 steps: the value is 1 / (1 - gamma), not that of five rewards."""
-    env, params = envs.make("RandomMDP-v1", num_states=2, num_actions=2)
-    params = params.replace(R=jnp.ones_like(params.R), terminal=jnp.zeros(2, bool), max_steps=jnp.int32(5))
-    fields = {
+ALTERNATING = {
+    dqn: {
         "batch_size": 32,
         "buffer_size": 400,
         "learning_starts": 40,
-        "learning_rate": 1e-2,
-        "gamma": 0.8,
-    }
-    config = dqn.Config(**(SMALL | fields), polyak_tau=0.1)
-    algorithm = dqn.make(env, params, replace(config, epsilon_end=1.0))
-    state, metrics = jax.jit(lambda key: run_interval(algorithm, algorithm.init(key), 0, 1500))(
+        "target_update_period": 4,
+        "polyak_tau": 0.1,
+        "n_step": 2,
+    },
+    pqn: {"num_steps": 8, "anneal_learning_rate": False},
+}
+
+
+@pytest.mark.parametrize("module", ALTERNATING)
+def test_a_time_limit_ends_no_value_and_leads_on_to_the_true_last_observation(module):
+    """Reward 1 in the first of two states in turn, cut in the second, after three steps, for the first.
+
+    V(0) = 1 + gamma V(1) and V(1) = gamma V(0). Were the limit an end, V(0) would be less; did s' come from
+    after the reset, it would be more, for the cut step would seem to lead from the rewarded state to itself.
+    """
+    world = explicit(np.eye(2)[[[1, 1], [0, 0]]], [[1.0, 1.0], [0.0, 0.0]], start=[1.0, 0.0], max_steps=3)
+    shared = {"num_envs": 4, "hidden_sizes": (8,), "gamma": 0.8, "learning_rate": 1e-2, "epsilon_end": 1.0}
+    config = module.Config(**shared, **ALTERNATING[module])
+    algorithm = module.make(*world, config)
+    iterations = 6000 // algorithm.steps_per_iteration
+    state, metrics = jax.jit(lambda key: run_interval(algorithm, algorithm.init(key), 0, iterations))(
         jax.random.key(0)
     )
-    network = deep_q.network(env, params, config)
-    q = network.outputs(state.params, jnp.eye(2))
-    np.testing.assert_allclose(q, 5.0, atol=0.1)
-    assert float(metrics["episode_length"]) == 5
+    q = deep_q.network(*world, config).outputs(state.params, jnp.eye(2))[..., 0]
+    first = 1 / (1 - 0.8**2)
+    np.testing.assert_allclose(q, [[first, first], [0.8 * first, 0.8 * first]], atol=0.05)
+    assert float(metrics["episode_length"]) == 3
+    value = [algorithm.policy(state).value(jnp.int32(obs), ()) for obs in (0, 1)]
+    np.testing.assert_allclose(value, q.max(axis=-1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("module", [dqn, c51, qr_dqn, iqn, rainbow, r2d2, pqn])
+def test_every_learner_of_action_values_says_what_it_expects(module):
+    """Of what it expects `jaxrl.health` tells how much is too much."""
+    assert module.make(*envs.make("CartPole-v1"), module.Config()).policy(None).value is not None
