@@ -66,9 +66,10 @@ def chunk_program(experiment: Experiment, mesh: Mesh) -> Any:
 
 
 def evaluation_program(experiment: Experiment, mesh: Mesh) -> Any:
-    """Return the jitted `((states, configs, keys), (params, index)) -> (returns, lengths)`.
+    """Return the jitted `((states, configs, keys), (params, index)) -> (returns, lengths, overestimation)`.
 
-    Both are `[cells, eval_episodes]`; `index` counts the evaluations, each of which has keys of its own.
+    They are `[cells, eval_episodes]`, the last one None of a learner that does not say what it expects (see
+    `jaxrl.train.Episodes`); `index` counts the evaluations, each of which has keys of its own.
     """
     horizon = time_limit(experiment.env, experiment.params)
 
@@ -80,6 +81,6 @@ def evaluation_program(experiment: Experiment, mesh: Mesh) -> Any:
         episodes = evaluate(
             policy, experiment.env, params, evaluation_key(key, index), experiment.spec.eval_episodes, horizon
         )
-        return episodes.return_, episodes.length
+        return episodes.return_, episodes.length, episodes.overestimation
 
     return jax.jit(over_cells(evaluate_cell, mesh))

@@ -374,7 +374,10 @@ def make(
                 batch = replace(batch, weight=weight * valid)
             weights, errors, metrics = learner.update(weights, batch, key_update, count + i)
             if priorities is not None:
-                priorities = prioritized.update(priorities, ring, row, at, errors, config.priority_exponent)
+                # Where s' is lost the error is none, and nothing is learned: not to be drawn again.
+                priorities = prioritized.update(
+                    priorities, ring, row, at, errors * valid, config.priority_exponent
+                )
             metrics = metrics | {
                 "td_error": jnp.mean(jnp.abs(errors)),
                 "replay_age": jnp.mean((written - 1 - row) % ring.rows) * config.num_envs,
@@ -423,7 +426,10 @@ def make(
             return learner.value(state.params, see(obs, state.statistics), memory)  # type: ignore[misc]
 
         return Policy(
-            init=lambda: learner.initial_memory(()), act=act, value=value if learner.value else None
+            init=lambda: learner.initial_memory(()),
+            act=act,
+            value=value if learner.value else None,
+            discount=config.gamma if learner.value else None,
         )
 
     return Algorithm(init, step, policy, steps_per_iteration, env, params)

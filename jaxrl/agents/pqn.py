@@ -158,7 +158,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         def value(obs, carry):
             return jnp.max(values(state.params, see(obs)), axis=-1)
 
-        return Policy(init=lambda: (), act=act, value=value)
+        return Policy(init=lambda: (), act=act, value=value, discount=config.gamma)
 
     horizon = config.total_steps if config.anneal_learning_rate else None
     return Algorithm(init, step, policy, batch_size, env, params, horizon)
