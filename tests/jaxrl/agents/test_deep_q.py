@@ -292,7 +292,7 @@ def test_what_followed_is_lost_is_not_drawn_again_for_its_error():
 DISTRIBUTIONS = {
     c51: {"min_value": -1.0, "max_value": 5.0, "num_atoms": 51},
     qr_dqn: {"num_quantiles": 21, "huber_threshold": 0.1},
-    iqn: {"num_quantiles": 16, "huber_threshold": 0.1, "hidden_sizes": (32, 32)},
+    iqn: {"num_quantiles": 8, "huber_threshold": 0.1, "hidden_sizes": (32, 32), "batch_size": 64},
 }
 
 
