@@ -8,7 +8,9 @@ set a shape is an array leaf of its `Params`. So equal environments share a comp
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -196,16 +198,43 @@ def require(package: str, extra: str) -> None:
         raise ImportError(f"`{package}` is not installed; `pip install 'jaxrl[{extra}]'` brings it")
 
 
+_ASSUMED: ContextVar[tuple[tuple[Environment, int], ...]] = ContextVar("_ASSUMED", default=())
+
+
+@contextmanager
+def assume_time_limit(env: Environment, steps: int) -> Iterator[None]:
+    """Within this, `time_limit` of `env` is `steps` where its parameters are traced.
+
+    For programs that take parameters as arguments, and in which the limit decides on a shape: a learner made
+    inside has the shapes that it has outside. The limit is then a constant of the program.
+
+    >>> import envs
+    >>> env, params = envs.make("CartPole-v1")
+    >>> with assume_time_limit(env, 7):
+    ...     shape = jax.eval_shape(lambda params: jax.numpy.zeros(time_limit(env, params)), params)
+    >>> shape.shape
+    (7,)
+    """
+    token = _ASSUMED.set(((env, steps), *_ASSUMED.get()))
+    try:
+        yield
+    finally:
+        _ASSUMED.reset(token)
+
+
 def time_limit(env: Environment, params: Params | None = None, default: int = 1000) -> int:
     """Return the environment's own time limit in steps as a Python int, or `default` if it has none.
 
-    Where `params` are missing or traced, it is the limit of the default parameters.
+    Where `params` are missing it is the limit of the default parameters, and where they are traced too, if
+    nothing else is known (see `assume_time_limit`).
     """
     if not hasattr(env, "time_limit"):
         return default
     with jax.ensure_compile_time_eval():
         limit = None if params is None else env.time_limit(params)  # type: ignore[attr-defined]
-        if limit is None or isinstance(limit, Tracer):
+        if isinstance(limit, Tracer):
+            limit = next((steps for known, steps in _ASSUMED.get() if known == env), None)
+        if limit is None:
             limit = env.time_limit(env.default_params())  # type: ignore[attr-defined]
         return int(np.max(limit))
 

@@ -142,6 +142,8 @@ def _curves(results: Sequence[Result], metric: str | None, total: bool) -> list[
         steps, values = result.steps, result.returns
         if metric is not None:
             steps, values = result.arrays["metric_steps"], result.metric(metric, total)
+            known = ~np.isnan(values).all(axis=(0, 1))  # some are measured at evaluations alone
+            steps, values = steps[known], values[:, :, known]
         for index, (rows, finite) in enumerate(zip(values, result.finite, strict=True)):
             own = result.label(index) if result.spec.grid or not prefix else ""
             label = ": ".join(part for part in (prefix, own) if part)

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from envs.core import time_limit
+from envs.core import assume_time_limit, time_limit
 from experiments.experiment import Experiment
+from jaxrl.algorithm import Algorithm
 from jaxrl.parallel import over_cells
 from jaxrl.train import evaluate, evaluation_key, run_interval
 
@@ -26,12 +27,18 @@ def is_finite(state: Any, metrics: Mapping[str, jax.Array]) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in watched])) if watched else jnp.bool_(True)
 
 
+def _algorithm(experiment: Experiment, params: Any, config: Any) -> Algorithm:
+    """Return the learner in a program in which `params` are traced, of the shapes it has outside."""
+    with assume_time_limit(experiment.env, time_limit(experiment.env, experiment.params)):
+        return experiment.module.make(experiment.env, params, config)
+
+
 def init_program(experiment: Experiment, mesh: Mesh) -> Callable:
     """Return `((configs, keys), params) -> states`, to be jitted."""
 
     def init(cell, params):
         config, key = cell
-        return experiment.module.make(experiment.env, params, config).init(key)
+        return _algorithm(experiment, params, config).init(key)
 
     return over_cells(init, mesh)
 
@@ -45,7 +52,7 @@ def chunk_program(experiment: Experiment, mesh: Mesh) -> Any:
     def chunk(cell, shared):
         state, config = cell
         params, start, stop = shared
-        algorithm = experiment.module.make(experiment.env, params, config)
+        algorithm = _algorithm(experiment, params, config)
         state, metrics = run_interval(algorithm, state, start, stop)
         return state, metrics, is_finite(state, metrics)
 
@@ -59,20 +66,21 @@ def chunk_program(experiment: Experiment, mesh: Mesh) -> Any:
 
 
 def evaluation_program(experiment: Experiment, mesh: Mesh) -> Any:
-    """Return the jitted `((states, configs, keys), (params, index)) -> (returns, lengths)`.
+    """Return the jitted `((states, configs, keys), (params, index)) -> (returns, lengths, overestimation)`.
 
-    Both are `[cells, eval_episodes]`; `index` counts the evaluations, each of which has keys of its own.
+    They are `[cells, eval_episodes]`, the last one None of a learner that does not say what it expects (see
+    `jaxrl.train.Episodes`); `index` counts the evaluations, each of which has keys of its own.
     """
     horizon = time_limit(experiment.env, experiment.params)
 
     def evaluate_cell(cell, shared):
         state, config, key = cell
         params, index = shared
-        algorithm = experiment.module.make(experiment.env, params, config)
+        algorithm = _algorithm(experiment, params, config)
         policy = algorithm.policy(state)
         episodes = evaluate(
             policy, experiment.env, params, evaluation_key(key, index), experiment.spec.eval_episodes, horizon
         )
-        return episodes.return_, episodes.length
+        return episodes.return_, episodes.length, episodes.overestimation
 
     return jax.jit(over_cells(evaluate_cell, mesh))

@@ -22,7 +22,7 @@ from experiments.guard import describe_divergence, describe_explosions
 from experiments.progress import Progress
 from jaxrl.parallel import cell_mesh, pad
 from jaxrl.sweep import cross, memory_bytes
-from jaxrl.train import split_key
+from jaxrl.train import OVERESTIMATION, split_key
 
 FINISHED, DIVERGED, INTERRUPTED, RUNNING = "finished", "diverged", "interrupted", "running"
 EXIT_CODES = {FINISHED: 0, DIVERGED: 3, INTERRUPTED: 130}
@@ -122,9 +122,11 @@ class Session:
         index, column = divmod(at, plan.start.shape[1])
         if column == plan.start.shape[1] - 1:
             cells = (self.state, self.configs, self.key_eval)
-            returns, lengths = self._fetch(self.compiled["evaluate"](cells, self._evaluation(index)))
+            returns, lengths, excess = self._fetch(self.compiled["evaluate"](cells, self._evaluation(index)))
             self.history["episode_return"][:, index] = returns
             self.history["episode_length"][:, index] = lengths
+            if f"metrics/{OVERESTIMATION}" in self.history:  # not in checkpoints of before there was any
+                self.history[f"metrics/{OVERESTIMATION}"][:, at] = _mean_of_known(excess)
         self.chunk += 1
         self.progress.update(self.chunk, self._current_return(), int((~finite).sum()))
 
@@ -210,12 +212,15 @@ class Session:
         spec = self.experiment.spec
         cells = spec.num_cells
         _, metrics, _ = self.compiled["chunk"].out_info
+        names = list(metrics)
+        if self.compiled["evaluate"].out_info[-1] is not None:
+            names.append(OVERESTIMATION)
         evaluations = (cells, spec.evaluations, spec.eval_episodes)
         return {
             "episode_return": np.full(evaluations, np.nan, np.float32),
             "episode_length": np.zeros(evaluations, np.int32),
             "finite": np.ones((cells, self.num_chunks), bool),
-            **{f"metrics/{name}": np.full((cells, self.num_chunks), np.nan, np.float32) for name in metrics},
+            **{f"metrics/{name}": np.full((cells, self.num_chunks), np.nan, np.float32) for name in names},
         }
 
     def _current_return(self) -> float:
@@ -263,6 +268,13 @@ class Session:
         while not all(leaf.is_ready() for leaf in jax.tree.leaves(tree)):
             time.sleep(0.001)
         return jax.tree.map(lambda x: np.asarray(x)[: self.experiment.spec.num_cells], tree)
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the last axis of what is not NaN; NaN where all is."""
+    known = ~np.isnan(values)
+    count = np.where(known.any(axis=-1), known.sum(axis=-1), np.nan)
+    return np.where(known, values, 0.0).sum(axis=-1) / count
 
 
 def _first_rows(leaf: jax.Array, num: int) -> Any:

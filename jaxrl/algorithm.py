@@ -21,11 +21,14 @@ class Policy(NamedTuple):
       act: `(obs, carry, key) -> (action, carry)`.
       value: `(obs, carry) -> [] float32`, the discounted return that the learner expects, or None if it has
         no opinion; see `jaxrl.health`.
+      discount: `[]` float, the discount factor of that return, or None. Where it is known, an evaluation also
+        measures how much the value says too much.
     """
 
     init: Callable[[], Carry]
     act: Callable[[Any, Carry, jax.Array], tuple[Any, Carry]]
     value: Callable[[Any, Carry], jax.Array] | None = None
+    discount: jax.Array | float | None = None
 
 
 class Algorithm(NamedTuple):

@@ -79,6 +79,21 @@ def beliefs(
         return action, predicted, carry
 
     *_, steps = unroll(vec, params, act, key_unroll, vec_state, obs, carry, max_steps)
+    return compare(steps.extras, steps.reward, steps.terminated, steps.truncated, gamma)
+
+
+def compare(
+    predicted: jax.Array, reward: jax.Array, terminated: jax.Array, truncated: jax.Array, gamma: Scalar
+) -> Beliefs:
+    """Return what was expected along the first episode of each environment beside what came; see `beliefs`.
+
+    Args:
+      predicted: `[T, B]` float.
+      reward: `[T, B]` float.
+      terminated: `[T, B]` bool.
+      truncated: `[T, B]` bool.
+      gamma: `[]` float.
+    """
 
     def backwards(loop, at):
         realised, weight = loop
@@ -89,13 +104,12 @@ def beliefs(
         weight = jnp.where(terminated, 0.0, gamma * jnp.where(truncated, 1.0, weight))
         return (realised, weight), (realised, weight)
 
-    start = (jnp.zeros(num_episodes), jnp.ones(num_episodes))
-    _, (realised, beyond) = lax.scan(
-        backwards, start, (steps.reward, steps.terminated, steps.truncated), reverse=True
-    )
-    done = jnp.cumsum(steps.episode.done, axis=0) - steps.episode.done > 0
+    start = (jnp.zeros(reward.shape[1:]), jnp.ones(reward.shape[1:]))
+    _, (realised, beyond) = lax.scan(backwards, start, (reward, terminated, truncated), reverse=True)
+    ended = terminated | truncated
+    done = jnp.cumsum(ended, axis=0) - ended > 0
     known = ~done & (beyond <= NEGLIGIBLE)
-    return Beliefs(steps.extras, realised, known.astype(jnp.float32))
+    return Beliefs(predicted, realised, known.astype(jnp.float32))
 
 
 def overestimation(

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from envs.checks import check_params
-from envs.core import Environment, Params, time_limit, unknown
+from envs.core import Environment, Params, assume_time_limit, time_limit, unknown
 from jaxrl import config as configs_
 from jaxrl.algorithm import Algorithm, State
 from jaxrl.memory import check_cells
@@ -134,6 +134,7 @@ def sweep(
         _program,
         make=make,
         env=env,
+        limit=time_limit(env, params),
         where=where,
         eval_episodes=eval_episodes,
         horizon=time_limit(where, where_params),
@@ -194,12 +195,13 @@ def cells_within(
     return min(fit * num_devices, -(-total // num_devices) * num_devices)
 
 
-@partial(jax.jit, static_argnames=("make", "env", "where", "eval_episodes", "horizon", "mesh"))
-def _program(cells, shared, *, make, env, where, eval_episodes, horizon, mesh):
+@partial(jax.jit, static_argnames=("make", "env", "limit", "where", "eval_episodes", "horizon", "mesh"))
+def _program(cells, shared, *, make, env, limit, where, eval_episodes, horizon, mesh):
     def cell(cell, shared):
         config, key = cell
         params, where_params, when = shared
-        algorithm = make(env, params, config)
+        with assume_time_limit(env, limit):
+            algorithm = make(env, params, config)
         plan = Plan(when.start, when.stop)
         return train_to_plan(algorithm, key, plan, where, where_params, eval_episodes, horizon)
 

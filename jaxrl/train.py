@@ -1,6 +1,7 @@
 """Train and evaluate: scans of `Algorithm.step`, with the evaluation inside the program."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,12 +12,15 @@ from jax.core import Tracer
 
 from envs.core import Environment, Params, time_limit
 from envs.vector import VecEnv, where
+from jaxrl import health
 from jaxrl.algorithm import Algorithm, Metrics, Policy, State
 from jaxrl.rollout import unroll
 
 LOG_POINTS_PER_EVALUATION = 10
 # An evaluation looks after so many steps whether all of its episodes have ended.
 EVALUATION_BLOCK = 64
+# The name of what evaluations add to the metrics of a learner that says what it expects.
+OVERESTIMATION = "episode_overestimation"
 
 
 @struct.dataclass
@@ -28,12 +32,16 @@ class Episodes:
       length: int32 steps.
       done: bool, the episode ended within the horizon (else its sums so far are reported).
       metrics: the sum over the episode of each of the environment's metrics.
+      overestimation: float32, what the policy expected less what it got, both discounted, in the mean over
+        the episode's steps whose return is known (see `jaxrl.health.beliefs`), NaN if there is none; None if
+        the policy does not say what it expects, and with which discount.
     """
 
     return_: jax.Array
     length: jax.Array
     done: jax.Array
     metrics: dict[str, jax.Array]
+    overestimation: jax.Array | None = None
 
 
 @struct.dataclass
@@ -45,7 +53,9 @@ class History:
       episode_return: `[E, episodes]` float32, evaluation returns.
       episode_length: `[E, episodes]` int32, evaluation lengths.
       metric_steps: `[P]` int32, environment steps done at each log point.
-      metrics: `[P]` float32 each, the mean over the iterations since the previous log point.
+      metrics: `[P]` float32 each, the mean over the iterations since the previous log point. Of a learner
+        that says what it expects also `episode_overestimation`, the mean of `Episodes.overestimation` over
+        the episodes of the evaluation at that log point; NaN where there is none.
     """
 
     steps: jax.Array
@@ -210,6 +220,9 @@ def train_to_plan(
         state, metrics = jax.lax.scan(interval, state, (start, stop))
         key = evaluation_key(key_eval, index)
         episodes = evaluate(algorithm.policy(state), env, params, key, eval_episodes, horizon)
+        if episodes.overestimation is not None:
+            never = jnp.full(start.shape, jnp.nan, jnp.float32)
+            metrics = metrics | {OVERESTIMATION: never.at[-1].set(jnp.nanmean(episodes.overestimation))}
         return state, (episodes.return_, episodes.length, metrics)
 
     start, stop = jnp.asarray(plan.start), jnp.asarray(plan.stop)
@@ -302,13 +315,16 @@ def evaluate(
     num_blocks = math.ceil(max_steps / EVALUATION_BLOCK)
     block_size = math.ceil(max_steps / num_blocks)
     keys = jax.random.split(key_unroll, num_blocks)
+    gamma = policy.discount
+    value = None if gamma is None else policy.value
 
     def act(key, obs, carry):
+        predicted = None if value is None else jax.vmap(value)(obs, carry)
         action, carry = jax.vmap(policy.act)(obs, carry, jax.random.split(key, num_episodes))
-        return action, None, carry
+        return action, predicted, carry
 
     def block(loop):
-        i, vec_state, obs, carry, episodes = loop
+        i, vec_state, obs, carry, episodes, seen = loop
         vec_state, obs, carry, transitions = unroll(
             vec, params, act, keys[i], vec_state, obs, carry, block_size
         )
@@ -318,13 +334,28 @@ def evaluate(
         at = jnp.where(ended, jnp.argmax(done, axis=0), last)
         stats = jax.tree.map(lambda x: jnp.take_along_axis(x, at[None], axis=0)[0], transitions.episode)
         first = Episodes(stats.return_, stats.length, ended, stats.metrics)
-        return i + 1, vec_state, obs, carry, where(episodes.done, episodes, first)
+        if seen is not None:
+            new = (transitions.extras, transitions.reward, transitions.terminated, transitions.truncated)
+            seen = jax.tree.map(
+                lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, i * block_size, axis=0), seen, new
+            )
+        return i + 1, vec_state, obs, carry, where(episodes.done, episodes, first), seen
 
     def goes_on(loop):
-        i, *_, episodes = loop
+        i, *_, episodes, _ = loop
         return (i < num_blocks) & ~jnp.all(episodes.done)
 
     before = vec_state.episode
     none = Episodes(before.return_, before.length, before.done, before.metrics)
-    start = (jnp.int32(0), vec_state, obs, carry, none)
-    return jax.lax.while_loop(goes_on, block, start)[-1]
+    seen = None
+    if value is not None:
+        shape = (num_blocks * block_size, num_episodes)
+        seen = tuple(jnp.zeros(shape, dtype) for dtype in (jnp.float32, jnp.float32, bool, bool))
+    start = (jnp.int32(0), vec_state, obs, carry, none, seen)
+    *_, episodes, seen = jax.lax.while_loop(goes_on, block, start)
+    if seen is None or gamma is None:
+        return episodes
+    predicted, reward, terminated, truncated = (x[:max_steps] for x in seen)
+    found = health.compare(predicted, reward, terminated, truncated, gamma)
+    excess = jnp.sum((found.predicted - found.realised) * found.known, axis=0)
+    return replace(episodes, overestimation=excess / jnp.sum(found.known, axis=0))

@@ -55,7 +55,7 @@ class Config(QConfig, off_policy.Config):
     initializer: str = static("lecun_normal", choices=tuple(INITIALIZERS))
     """What kernels start from; from orthogonal ones, scaled for a ReLU, DQN forgets more often."""
     target_update_period: int = static(500, ge=1)
-    """Environment steps between updates of the target network."""
+    """Environment steps between updates of the target network; at most one is made an iteration."""
 
 
 class Method(NamedTuple):

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import lax
+from jax.core import Tracer
 
 from envs.core import Environment, Params
 from jaxrl import ops
@@ -120,9 +122,14 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     network = shared.make_actor(config, count)
     critics = shared.make_critics(config, x_shape, count, per_action=True)
     optimizer = off_policy.adam(config)
-    target_entropy = config.target_entropy
+    target_entropy, largest = config.target_entropy, math.log(count)
     if target_entropy is None:
-        target_entropy = TARGET_ENTROPY_SCALE * math.log(count)
+        target_entropy = TARGET_ENTROPY_SCALE * largest
+    elif not isinstance(target_entropy, Tracer) and np.any(np.greater(target_entropy, largest)):
+        raise ValueError(
+            f"`target_entropy` must be at most log {count} = {largest:.4g}, that of {count} equal actions, "
+            f"got {np.max(target_entropy):.4g}: the temperature would grow without bound"
+        )
 
     def actor(model_params, x) -> Any:
         return network.apply(model_params, x)

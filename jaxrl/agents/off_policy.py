@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import lax
+from jax.core import Tracer
 
 from envs.core import Environment, Params, time_limit
 from envs.vector import ResetMode, VecEnv, VecState
@@ -108,6 +110,12 @@ class Config(NetworkConfig):
                 f"`learning_starts` must be at least (n_step + 1) * num_envs = "
                 f"{(self.n_step + 1) * self.num_envs}, got {self.learning_starts}: a transition needs "
                 "the steps that follow it"
+            )
+        total = self.total_steps
+        if not isinstance(total, Tracer) and np.any(np.less(total, self.learning_starts)):
+            raise ValueError(
+                f"`learning_starts` must be at most total_steps = {np.min(total):,.0f}, "
+                f"got {self.learning_starts}: nothing would be learned"
             )
 
 
@@ -366,7 +374,10 @@ def make(
                 batch = replace(batch, weight=weight * valid)
             weights, errors, metrics = learner.update(weights, batch, key_update, count + i)
             if priorities is not None:
-                priorities = prioritized.update(priorities, ring, row, at, errors, config.priority_exponent)
+                # Where s' is lost the error is none, and nothing is learned: not to be drawn again.
+                priorities = prioritized.update(
+                    priorities, ring, row, at, errors * valid, config.priority_exponent
+                )
             metrics = metrics | {
                 "td_error": jnp.mean(jnp.abs(errors)),
                 "replay_age": jnp.mean((written - 1 - row) % ring.rows) * config.num_envs,
@@ -415,7 +426,10 @@ def make(
             return learner.value(state.params, see(obs, state.statistics), memory)  # type: ignore[misc]
 
         return Policy(
-            init=lambda: learner.initial_memory(()), act=act, value=value if learner.value else None
+            init=lambda: learner.initial_memory(()),
+            act=act,
+            value=value if learner.value else None,
+            discount=config.gamma if learner.value else None,
         )
 
     return Algorithm(init, step, policy, steps_per_iteration, env, params)

@@ -155,7 +155,10 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         def act(obs, carry, key):
             return jnp.argmax(values(state.params, see(obs)), axis=-1).astype(jnp.int32), carry
 
-        return Policy(init=lambda: (), act=act)
+        def value(obs, carry):
+            return jnp.max(values(state.params, see(obs)), axis=-1)
+
+        return Policy(init=lambda: (), act=act, value=value, discount=config.gamma)
 
     horizon = config.total_steps if config.anneal_learning_rate else None
     return Algorithm(init, step, policy, batch_size, env, params, horizon)

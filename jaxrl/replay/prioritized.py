@@ -43,8 +43,11 @@ def add(priorities: Priorities, ring: Ring, written: jax.Array) -> Priorities:
     num_new = min(ring.block, ring.lookahead)
     new = written + ring.block - num_new + jnp.arange(num_new)
     index = jnp.concatenate([_places(ring, completed), _places(ring, new)])
-    # Before the first row there is none: those places are written later, and must stay at zero.
-    weight = jnp.where(completed >= 0, priorities.largest, 0.0)
+    # Before the first row there is none: those places are written later, and must stay at zero. So must those
+    # that a small ring has written over by now, which the new rows name too: of two weights for one place
+    # either might stay.
+    oldest = jnp.maximum(written + ring.block - ring.rows, 0)
+    weight = jnp.where(completed >= oldest, priorities.largest, 0.0)
     weight = jnp.concatenate([jnp.repeat(weight, ring.num_envs), jnp.zeros(num_new * ring.num_envs)])
     return replace(priorities, tree=sum_tree.update(priorities.tree, index, weight))
 

@@ -93,6 +93,28 @@ def test_time_limit_is_a_python_int_also_inside_a_traced_function():
     assert seen == [500] and type(seen[0]) is int
 
 
+def test_time_limit_of_traced_parameters_is_the_defaults_or_what_is_assumed():
+    env, params = envs.make("CartPole-v1")
+    params, other = params.replace(max_steps=jnp.int32(9)), envs.make("MountainCar-v1")
+
+    def limits():
+        seen = []
+        jax.eval_shape(
+            lambda *worlds: seen.extend(map(envs.time_limit, (env, other[0]), worlds)), params, other[1]
+        )
+        return seen
+
+    assert limits() == [500, 200]
+    with core.assume_time_limit(env, 7):
+        assert limits() == [7, 200]
+        with core.assume_time_limit(env, 8):
+            assert limits() == [8, 200]
+        assert limits() == [7, 200]
+        # What is known is not assumed.
+        assert envs.time_limit(env, params) == 9 and envs.time_limit(env) == 500
+    assert limits() == [500, 200]
+
+
 def test_require_names_the_extra():
     core.require("jax", "physics")
     with pytest.raises(ImportError, match=r"`no_such_package` is not installed; .*jaxrl\[physics\]"):

@@ -63,3 +63,6 @@ def test_a_run_warns_of_the_seeds_whose_values_exploded(tmp_path):
     assert line.startswith("learning_rate=100000: seeds 0 (q_max ") and ", 1 (q_max " in line, line
     assert f"warning: action values exploded: {line}" in text.getvalue()
     assert outcome.status == "finished"
+    excess = store.read_arrays(outcome.path / "metrics.npz")["metrics/episode_overestimation"]
+    assert np.all(np.isnan(excess[..., :-1])) and np.all(np.isfinite(excess[..., -1]))
+    assert np.all(np.abs(excess[0, :, -1]) < 20) and np.all(np.abs(excess[1, :, -1]) > 1000)

@@ -65,6 +65,17 @@ def test_a_curve_is_the_iqm_over_seeds_with_a_band_around_it(tmp_path, figures):
         assert len(image.convert("RGB").getcolors(1 << 24)) > 50
 
 
+def test_a_metric_that_is_measured_now_and_then_is_drawn_where_it_was(tmp_path, figures):
+    run = result()
+    excess = RNG.random((1, 12, 4))
+    excess[:, :, [0, 2]] = np.nan
+    run.arrays.update({"metric_steps": np.array([1, 2, 3, 4]), "metrics/episode_overestimation": excess})
+    plots.learning_curves([run], tmp_path / "excess.png", "episode_overestimation")
+    (axis,) = figures[0].axes
+    np.testing.assert_array_equal(axis.lines[0].get_xdata(), [2, 4])
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), excess[0, :, [1, 3]].mean(axis=1))
+
+
 def test_a_training_metric_is_drawn_by_its_mean_summed_over_steps(tmp_path, figures):
     run = result()
     regret = RNG.random((1, 12, 2))

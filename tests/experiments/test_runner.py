@@ -17,11 +17,12 @@ import pytest
 from rich.console import Console
 
 import jaxrl
-from experiments import results, runner, session, store, trained
+from experiments import programs, results, runner, session, store, trained
 from experiments.experiment import resolve
 from experiments.progress import Progress
-from experiments.spec import SpecError
+from experiments.spec import RunSpec, SpecError
 from experiments.store import StoreError
+from jaxrl.parallel import cell_mesh
 
 
 def contents(path):
@@ -41,6 +42,21 @@ def stop_at(chunk):
             raise Stop
 
     return on_chunk
+
+
+def test_programs_have_the_shapes_of_the_learner_whatever_the_time_limit():
+    """Of a limit below the default's the replay of a run once forgot what followed most ends."""
+    sizes = {"num_envs": 4, "batch_size": 8, "learning_starts": 20, "buffer_size": 80, "hidden_sizes": (8,)}
+    spec = RunSpec("dqn", "CartPole-v1", 400, config=sizes, env_params={"max_steps": 5})
+    experiment, mesh = resolve(spec), cell_mesh(jax.devices()[:1])
+    cell = experiment.configs, jax.random.split(jax.random.key(0), 1)
+    alone = jax.eval_shape(experiment.algorithm.init, jax.random.key(0))
+    begun = jax.eval_shape(programs.init_program(experiment, mesh), cell, experiment.params)
+    bounds = experiment.params, np.int32(0), np.int32(2)
+    after, *_ = jax.eval_shape(programs.chunk_program(experiment, mesh), begun, cell[0], bounds)
+    assert alone.ring.final_obs.shape == (6, 4, 4)  # 20 rows / 5 steps + 2
+    for state in (begun, after):
+        assert jax.tree.map(lambda x: x.shape[1:], state) == jax.tree.map(lambda x: x.shape, alone)
 
 
 def test_a_run_equals_training_each_seed_alone(tiny, finished):

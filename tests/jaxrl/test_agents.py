@@ -402,6 +402,22 @@ def test_a_step_keeps_the_types_of_the_state(small):
     assert {"episodes", "episode_return", "episode_length"} <= set(metrics)
 
 
+def test_seeds_start_from_different_parameters(small):
+    """Once a published implementation gave all seeds the same network and the same keys."""
+    algorithm, state = small
+    other = jax.jit(algorithm.init)(jax.random.key(1))
+    for a, b in zip(*(jax.tree.leaves(getattr(s, "params", ())) for s in (state, other)), strict=True):
+        if a.ndim > 1 and np.ptp(a) > 0:  # a kernel; biases, tables and scales of noise start equal
+            assert np.abs(a - b).max() > 0
+    keys = [
+        [x for x in jax.tree.leaves(s) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)]
+        for s in (state, other)
+    ]
+    assert keys[0] and not any(
+        np.array_equal(jax.random.key_data(a), jax.random.key_data(b)) for a, b in zip(*keys, strict=True)
+    )
+
+
 def test_keys_are_used_once(small):
     algorithm, state = small
     with jax.debug_key_reuse(True):

@@ -7,7 +7,9 @@ import pytest
 
 import envs
 from jaxrl import health
+from jaxrl.agents import dqn
 from jaxrl.algorithm import Policy
+from jaxrl.train import evaluate, train
 
 LEFT, RIGHT = 0, 2
 
@@ -63,6 +65,30 @@ def test_steps_count_where_next_to_nothing_is_cut_off(corridor, horizon):
 def test_nothing_known_is_nan(corridor):
     error = health.overestimation(walker(LEFT), *corridor, jax.random.key(0), 3, 0.5, max_steps=5)
     assert np.isnan(error)
+
+
+@pytest.mark.parametrize(("world", "horizon"), [("CartPole-v1", 500), ("MountainCar-v1", 130)])
+def test_an_evaluation_measures_the_same(world, horizon):
+    """Over episodes that terminate, each after its own number of steps, and over some cut by the horizon."""
+    world, policy, key = envs.make(world), walker(1)._replace(discount=0.9), jax.random.key(3)
+    found = jax.jit(lambda key: health.beliefs(policy, *world, key, 6, 0.9, horizon))(key)
+    expected = ((found.predicted - found.realised) * found.known).sum(axis=0) / found.known.sum(axis=0)
+    assert len(set(expected.tolist())) > 1 or horizon == 130
+    episodes = jax.jit(lambda key: evaluate(policy, *world, key, 6, horizon))(key)
+    np.testing.assert_allclose(episodes.overestimation, expected, rtol=1e-5)
+    # Over seeds too, whose evaluations end at different times.
+    over_keys = jax.jit(jax.vmap(lambda key: evaluate(policy, *world, key, 6, horizon)))
+    both = over_keys(jnp.stack([jax.random.key(4), key]))
+    np.testing.assert_allclose(both.overestimation[1], expected, rtol=1e-5)
+    assert evaluate(walker(1), *world, key, 2, 3).overestimation is None
+
+
+def test_training_reports_it_where_it_was_evaluated():
+    config = dqn.Config(hidden_sizes=(4,), num_envs=4, batch_size=4, learning_starts=8, buffer_size=40)
+    algorithm = dqn.make(*envs.make("CartPole-v1"), config)
+    run = jax.jit(lambda key: train(algorithm, key, 80, evaluations=2, eval_episodes=3, log_points=6))
+    excess = run(jax.random.key(0))[1].metrics["episode_overestimation"]
+    np.testing.assert_array_equal(np.isfinite(excess), [False, False, True] * 2)
 
 
 def test_a_policy_without_an_opinion_is_refused(corridor):

@@ -7,7 +7,7 @@ import pytest
 
 import envs
 import jaxrl
-from jaxrl.agents import ppo
+from jaxrl.agents import dqn, ppo
 from jaxrl.config import traced_fields
 from jaxrl.sweep import _program, cells_within
 
@@ -72,6 +72,20 @@ def test_a_cell_equals_its_run_alone():
         np.testing.assert_allclose(x[1, 1], y, rtol=1e-5, atol=1e-5)
     assert len(np.unique(one_history.episode_return)) > 10
     np.testing.assert_allclose(history.episode_return[1, 1], one_history.episode_return)
+
+
+def test_a_cell_that_replays_equals_its_run_alone_whatever_the_time_limit():
+    """Below the default's: the replay was made for the default's, and lost what followed most ends."""
+    fields = {"num_envs": 4, "batch_size": 8, "learning_starts": 20, "buffer_size": 80, "hidden_sizes": (8,)}
+    config, params = dqn.Config(**fields), PARAMS.replace(max_steps=jnp.int32(5))
+    options = {"evaluations": 1, "eval_episodes": 2}
+    state, history = jaxrl.sweep(dqn.make, ENV, params, config, keys(2), 400, **options)
+    np.testing.assert_array_equal(history.metrics["replay_lost"], 0)
+    algorithm = dqn.make(ENV, params, config)
+    one, _ = jax.jit(lambda key: jaxrl.train(algorithm, key, 400, **options))(keys(2)[1])
+    for x, y in zip(jax.tree.leaves(state.params), jax.tree.leaves(one.params), strict=True):
+        np.testing.assert_allclose(x[0, 1], y, rtol=1e-4, atol=1e-5)
+    assert state.ring.final_obs.shape[2:] == one.ring.final_obs.shape
 
 
 def test_adding_seeds_leaves_earlier_seeds_alone():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxrl.ops import values
 
@@ -89,6 +90,39 @@ def test_quantile_loss_is_least_at_the_quantiles():
     assert np.all(gradient(jnp.array([20.0, 60.0, 95.0])) > 0)
 
 
+@pytest.mark.parametrize("kappa", [0.25, 1.0, 3.0])
+def test_quantile_loss_by_its_definition(kappa):
+    rng = np.random.default_rng(3)
+    quantiles, levels, targets = rng.normal(size=(2, 4)), rng.random((2, 4)), 2 * rng.normal(size=(2, 7))
+    expected = np.zeros(2)
+    for b, i, j in np.ndindex(2, 4, 7):
+        u = targets[b, j] - quantiles[b, i]
+        huber = 0.5 * u**2 if abs(u) <= kappa else kappa * (abs(u) - 0.5 * kappa)
+        expected[b] += abs(levels[b, i] - (u < 0)) * huber / kappa / 7
+    got = values.quantile_huber_loss(
+        *(jnp.asarray(x, jnp.float32) for x in (quantiles, levels, targets)), kappa
+    )
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.9, 1.0])
+def test_projection_of_targets_at_and_beyond_the_ends(gamma):
+    """By hand: on the support 0, 1, 2, with all mass on its upper end."""
+    support, p = jnp.array([0.0, 1.0, 2.0]), jnp.array([0.0, 0.0, 1.0])
+    for reward in (-9.0, -2.0 * gamma, 0.25, 2.0 - 2.0 * gamma, 9.0):
+        at = min(max(reward + gamma * 2.0, 0.0), 2.0)
+        expected = [max(1.0 - abs(at - z), 0.0) for z in (0.0, 1.0, 2.0)]
+        np.testing.assert_allclose(values.project(p, reward + gamma * support, support), expected, atol=1e-6)
+
+
+def test_the_munchausen_bonus_is_clipped_on_the_scale_of_the_temperature():
+    """log pi is -20 in the action taken: 0.1 of that is -2, clipped to -1; the value of s' is about 2."""
+    q, next_q = jnp.array([0.0, 2.0]), jnp.array([2.0, 0.0])
+    one = jnp.float32(1)
+    taken = [values.munchausen_target(one, one, q, jnp.int32(a), next_q, 0.1, 0.9, -1.0) for a in (0, 1)]
+    np.testing.assert_allclose(taken, [1 - 0.9 + 2, 1 - 0 + 2], atol=1e-5)
+
+
 def test_no_gradient_flows_into_targets():
     q = jnp.array([[1.0, 2.0]])
     one = jnp.ones(1)
@@ -101,6 +135,7 @@ def test_no_gradient_flows_into_targets():
         np.testing.assert_array_equal(jax.grad(lambda x, target=target: jnp.sum(target(x)))(q), 0.0)
 
 
+@pytest.mark.filterwarnings("ignore:Rlax categorical_cross_entropy:PendingDeprecationWarning")
 def test_equal_to_rlax():
     import rlax
 
@@ -115,7 +150,19 @@ def test_equal_to_rlax():
     np.testing.assert_allclose(
         error, rlax.double_q_learning(q, action, reward, discount, next_q, selector), atol=1e-6
     )
+    error = values.q_target(reward, discount, next_q) - q[action]
+    np.testing.assert_allclose(error, rlax.q_learning(q, action, reward, discount, next_q), atol=1e-6)
     support = jnp.linspace(-2.0, 2.0, 11)
+    logits, next_logits = normal(4, 11), normal(4, 11)
+    best = jnp.argmax(selector)
+    target = values.project(jax.nn.softmax(next_logits[best]), reward + discount * support, support)
+    np.testing.assert_allclose(
+        values.cross_entropy(logits[action], target),
+        rlax.categorical_double_q_learning(
+            support, logits, action, reward, discount, support, next_logits, selector
+        ),
+        rtol=1e-5,
+    )
     p, atoms = jax.nn.softmax(normal(11)), normal(11)
     np.testing.assert_allclose(
         values.project(p, jnp.sort(atoms), support),

@@ -56,6 +56,24 @@ def test_only_what_can_be_drawn_has_weight(block, lookahead, count):
     np.testing.assert_array_equal(weights > 0, np.stack([has_weight] * 2, axis=1))
 
 
+@pytest.mark.parametrize(("rows", "block", "lookahead"), [(4, 4, 1), (4, 2, 3), (6, 3, 4), (12, 4, 2)])
+def test_a_write_gives_each_place_one_weight(rows, block, lookahead, monkeypatch):
+    """New rows of a small ring take the place of what they complete; on a GPU either weight might stay."""
+    written = []
+    update = sum_tree.update
+    monkeypatch.setattr(
+        sum_tree,
+        "update",
+        lambda tree, index, weight: written.append((index, weight)) or update(tree, index, weight),
+    )
+    after_rows(Ring(rows * 2, 2, block=block, lookahead=lookahead), 3 * rows)
+    assert len(written) == 3 * rows // block
+    for index, weight in written:
+        places = {}
+        for place, x in zip(index.tolist(), weight.tolist(), strict=True):
+            assert places.setdefault(place, x) == x
+
+
 def test_frequencies_and_weights_follow_the_definition():
     ring, alpha, beta, size = Ring(8 * 2, 2), 0.6, 0.4, 50_000
     priorities = after_rows(ring, 8)
