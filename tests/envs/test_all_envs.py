@@ -5,8 +5,9 @@ import pytest
 import envs
 from envs.testing import check_env
 
-# Worlds that compile for more than 20 seconds; tests/envs/adapters has the laws of one of them.
-SLOW = ("brax/", "playground/")
+# Worlds that compile for more than 20 seconds; tests/envs/adapters has the laws of one of the robots, and
+# gymnax's other games are checked here.
+SLOW = ("brax/", "playground/", "gymnax/Asterix", "gymnax/Freeway", "gymnax/Seaquest")
 
 
 @pytest.mark.parametrize(

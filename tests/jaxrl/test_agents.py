@@ -332,7 +332,7 @@ class Dial(Signals):
 
 
 # More than 30 seconds each; their relatives among the others share their loops.
-SLOW_PROBES = ("ddpg", "iqn", "r2d2", "rainbow")
+SLOW_PROBES = ("c51", "ddpg", "iqn", "r2d2", "rainbow", "td3")
 
 
 @pytest.mark.parametrize(
