@@ -45,7 +45,16 @@ TASKS = (
         "MaskedCartPole-v1",
         (),
         300_000,
-        (("num_envs", 16), ("num_steps", 128), ("learning_rate", 1e-3)),
+        (
+            ("num_envs", 16),
+            ("num_steps", 128),
+            ("learning_rate", 1e-3),
+            # Values near 100 would fill the clipped gradient, and leave the policy next to nothing.
+            ("reward_scale", 0.02),
+            ("max_grad_norm", 1.0),
+            ("entropy_coefficient", 0.0),
+            ("normalize_observations", True),
+        ),
         450.0,
     ),
 )
