@@ -13,6 +13,7 @@ import envs
 import jaxrl
 from envs.core import Step
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete
+from jaxrl import ops
 from jaxrl.agents import ppo
 from jaxrl.ops import permutation
 from jaxrl.rollout import unroll
@@ -128,6 +129,99 @@ def _categorical(logits):
     from jaxrl.distributions import Categorical
 
     return Categorical(jnp.float32(logits))
+
+
+def test_a_minibatch_of_segments_has_the_loss_and_gradient_that_brax_gives_it():
+    """With lambda 1, where Brax's advantages are those of GAE, and no bonus: its entropy is of one sample."""
+    from brax.training import types
+    from brax.training.agents.ppo import losses, networks
+
+    config = ppo.Config(
+        gae_lambda=1.0,
+        gamma=0.97,
+        clip_epsilon=0.3,
+        entropy_coefficient=0.0,
+        clip_value=False,
+        hidden_sizes=(8, 8),
+        critic_hidden_sizes=(16,),
+        activation="silu",
+        squash_actions=True,
+        state_dependent_scale=True,
+    )
+    length, batch_size, obs_size, action_size = 5, 64, 3, 2
+    model = ppo.make_model(Box(-9, 9, (obs_size,)), Box(-1, 1, (action_size,)), config)
+    network = networks.make_ppo_networks(
+        obs_size, action_size, policy_hidden_layer_sizes=(8, 8), value_hidden_layer_sizes=(16,)
+    )
+    keys = jax.random.split(jax.random.key(0), 6)
+    # The head starts so small that all policies would be the same.
+    params = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(keys[0], x.shape), model.init(keys[1]))
+    behaviour = jax.tree.map(lambda x: x + 0.1, params)
+    obs = jax.random.normal(keys[2], (batch_size, length + 1, obs_size))
+    reward = jax.random.normal(keys[3], (batch_size, length))
+    terminated = jax.random.bernoulli(keys[4], 0.1, (batch_size, length))
+    latent, log_prob = model.actor(behaviour, obs[:, :-1]).sample_and_log_prob(seed=keys[5])
+
+    def for_brax(tree):
+        parts = tree["params"]
+
+        def mlp(torso, head):
+            layers = [*(torso[f"Dense_{i}"] for i in range(len(torso))), head["Dense_0"]]
+            return {"params": {f"hidden_{i}": layer for i, layer in enumerate(layers)}}
+
+        return losses.PPONetworkParams(
+            policy=mlp(parts["actor_torso"], parts["actor_head"]),
+            value=mlp(parts["critic_torso"], parts["critic_head"]),
+        )
+
+    policy_extras = {"raw_action": latent, "log_prob": log_prob}
+    policy_extras["distribution_params"] = network.policy_network.apply(
+        None, for_brax(behaviour).policy, obs[:, :-1]
+    )
+    data = types.Transition(
+        observation=obs[:, :-1],
+        action=jnp.tanh(latent),
+        reward=reward,
+        discount=1.0 - terminated,
+        next_observation=obs[:, 1:],
+        extras={
+            "state_extras": {"truncation": jnp.zeros((batch_size, length))},
+            "policy_extras": policy_extras,
+        },
+    )
+
+    def loss_of_brax(params):
+        return losses.compute_ppo_loss(
+            params,
+            None,
+            data,
+            jax.random.key(0),
+            network,
+            entropy_cost=0.0,
+            discounting=0.97,
+            gae_lambda=1.0,
+            clipping_epsilon=0.3,
+        )[0]
+
+    def our_loss(params):
+        value, next_value = jax.lax.stop_gradient(
+            (model.critic(params, obs[:, :-1]), model.critic(params, obs[:, 1:]))
+        )
+        advantage, target = jax.vmap(ops.gae, in_axes=(0, 0, 0, 0, 0, None, None))(
+            reward, value, next_value, terminated, jnp.zeros_like(terminated), 0.97, 1.0
+        )
+        batch = ppo.Batch(obs[:, :-1], latent, log_prob, value, advantage, target)
+        batch = jax.tree.map(lambda x: x.reshape(batch_size * length, *x.shape[2:]), batch)
+        return ppo.loss(params, model, batch, config)[0]
+
+    expected, expected_gradient = jax.jit(jax.value_and_grad(loss_of_brax))(for_brax(params))
+    loss, gradient = jax.jit(jax.value_and_grad(our_loss))(params)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6),
+        for_brax(gradient),
+        expected_gradient,
+    )
 
 
 def test_an_iteration_equals_a_plain_loop():
