@@ -15,7 +15,6 @@ from envs.core import Step
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete
 from jaxrl import ops
 from jaxrl.agents import ppo
-from jaxrl.ops import permutation
 from jaxrl.rollout import unroll
 
 CONFIG = ppo.Config(
@@ -283,7 +282,7 @@ def test_an_iteration_equals_a_plain_loop():
     first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
     rate, count = 1e-3 * (1 - 3 * 120 / 1200), 0
     for key in jax.random.split(key_update, 2):
-        for rows in np.asarray(permutation(key, 120)).reshape(2, 60):
+        for rows in np.asarray(ops.permutation(key, 120)).reshape(2, 60):
             tree = jax.tree.unflatten(structure, [jnp.asarray(w, jnp.float32) for w in weights])
             grads = [np.asarray(g, np.float64) for g in jax.tree.leaves(gradient(tree, rows))]
             norm = np.sqrt(sum((g**2).sum() for g in grads))
