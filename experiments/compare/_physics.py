@@ -67,10 +67,10 @@ def main() -> None:
 def make_setting(wanted: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Return `(env, params, config)`: Brax's settings in our words.
 
-    What stays different: kernels are orthogonal and the policy's last one small (Brax: uniform, of Lecun);
-    advantages are computed once a batch (Brax: anew in every minibatch, by the critic as it is then); the
-    last step of a truncated episode is bootstrapped (Brax: left out of the loss); episodes start anywhere
-    (Brax: each environment's first start again); and the entropy is exact (Brax: of one sample).
+    What stays different: the last step of a truncated episode is bootstrapped (Brax: left out of the loss);
+    episodes start anywhere (Brax: each environment's first start again); the entropy is exact (Brax: of one
+    sample); observations are standardised by the statistics of earlier batches, and bounded (Brax: the
+    update already counts its own batch); and an advantage is GAE's (Brax: its later part divided by lambda).
     """
     import envs
     from envs.wrappers import ActionRepeat
@@ -96,9 +96,11 @@ def make_setting(wanted: dict[str, Any]) -> tuple[Any, Any, Any]:
         segment_length=wanted["unroll_length"],
         num_epochs=wanted["num_updates_per_batch"],
         num_minibatches=wanted["num_minibatches"],
+        recompute_advantages="minibatch",
         anneal_learning_rate=False,
         clip_value=False,
         normalize_observations=True,
+        initializer="lecun_uniform",
         hidden_sizes=(32,) * 4,
         critic_hidden_sizes=(256,) * 5,
         activation="silu",

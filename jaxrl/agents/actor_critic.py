@@ -142,6 +142,7 @@ def make_model(obs_space: Space, action_space: Space, config: Any) -> Model:
         "scale_from_input": config.state_dependent_scale,
         "critic_hidden_sizes": config.critic_hidden_sizes,
         "actor_inputs": encoder.actor_inputs,
+        "initializer": config.initializer,
     }
     if config.memory != "none":
         network = RecurrentActorCritic(**fields, memory_size=config.memory_size, cell=config.memory)

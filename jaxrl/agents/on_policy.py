@@ -3,8 +3,8 @@
     rollout -> values -> advantages -> update
 
 An algorithm is the last two; the first are here. A rollout is `[T, B, ...]`; its samples as a batch are
-rows `[T * B, ...]`, or, where the policy has a memory, stretches `[B, T, ...]`, which is what minibatches are
-made of. Values of true next observations are computed with the memory before any reset, so a time limit is
+rows `[T * B, ...]`, or, where the policy has a memory or the algorithm asks for it, stretches `[B, T, ...]`,
+which is what minibatches are made of. Values of true next observations are computed with the memory before any reset, so a time limit is
 bootstrapped and never taken for a terminal state. Observations, if normalised, are so by the statistics of
 earlier iterations, which makes the first ratio of new and old probabilities one.
 """
@@ -24,6 +24,7 @@ from jaxrl import normalize, ops
 from jaxrl.agents.actor_critic import Input, Model, join, make_encoder, make_model, split
 from jaxrl.algorithm import Algorithm, Policy
 from jaxrl.config import static, traced
+from jaxrl.nets.initializers import INITIALIZERS
 from jaxrl.nets.mlp import ACTIVATIONS
 from jaxrl.rollout import unroll
 
@@ -68,6 +69,8 @@ class Config:
     """Widths of the critic's dense layers, if they differ."""
     activation: str = static("tanh", choices=tuple(ACTIVATIONS))
     """Activation of the hidden layers."""
+    initializer: str = static("orthogonal", choices=tuple(INITIALIZERS))
+    """What kernels start from; orthogonal ones are scaled by sqrt(2), the policy's last by 0.01."""
     channels: tuple[int, ...] = static(())
     """Filters of 3 x 3 convolutions before the dense layers, for image observations; none flattens them."""
     squash_actions: bool = static(False)
@@ -167,7 +170,7 @@ class Learner(NamedTuple):
 
     Attributes:
       batch_size: environment steps of an iteration, `num_envs * num_steps`.
-      num_rows: rows of a batch: as many, or the number of stretches where there is a memory.
+      num_rows: rows of a batch: as many, or the number of stretches.
       model: the policy and the value.
       init: `(key, init_optimizer) -> State`, the latter from parameters to an optimiser's state.
       restart: `(key, state) -> state` with new episodes.
@@ -196,8 +199,14 @@ class Learner(NamedTuple):
     finish: Callable[..., Algorithm]
 
 
-def make(env: Environment, params: Params, config: Config) -> Learner:
+def make(env: Environment, params: Params, config: Config, in_stretches: bool = False) -> Learner:
     """Return the shared parts of a learner on `env`.
+
+    Args:
+      env: the environment.
+      params: its parameters.
+      config: hyperparameters.
+      in_stretches: whether a batch's rows are stretches even where there is no memory.
 
     Raises:
       ValueError: if the spaces of `env` cannot be served.
@@ -208,6 +217,7 @@ def make(env: Environment, params: Params, config: Config) -> Learner:
     model = make_model(obs_space, env.action_space(params), config)
     batch_size, start = config.num_envs * config.num_steps, model.initial_memory((config.num_envs,))
     has_memory = config.memory != "none"
+    in_stretches = in_stretches or has_memory
     length = config.segment_length or config.num_steps
 
     def init(key, init_optimizer):
@@ -245,12 +255,12 @@ def make(env: Environment, params: Params, config: Config) -> Learner:
         return cut.reshape(length, -1, *x.shape[2:])
 
     def rows(tree):
-        if has_memory:
+        if in_stretches:
             return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)
         return jax.tree.map(lambda x: x.reshape(batch_size, *x.shape[2:]), tree)
 
     def unrows(x):
-        return x.T if has_memory else x.reshape(length, -1)
+        return x.T if in_stretches else x.reshape(length, -1)
 
     def collect(key, state):
         def act(key, obs, memory):
@@ -332,7 +342,7 @@ def make(env: Environment, params: Params, config: Config) -> Learner:
 
     return Learner(
         batch_size=batch_size,
-        num_rows=batch_size // length if has_memory else batch_size,
+        num_rows=batch_size // length if in_stretches else batch_size,
         model=model,
         init=init,
         restart=restart,
@@ -348,10 +358,13 @@ def make(env: Environment, params: Params, config: Config) -> Learner:
 
 
 def advantages(
-    rollout: Rollout, value: jax.Array, next_value: jax.Array, gamma: Any, lambda_: Any
+    rollout: Rollout, value: jax.Array, next_value: jax.Array, gamma: Any, lambda_: Any, axis: int = 1
 ) -> tuple[jax.Array, jax.Array]:
-    """Return generalised advantage estimates and value targets, `[T, B]` each; see `ops.gae`."""
-    return jax.vmap(ops.gae, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1)(
+    """Return generalised advantage estimates and value targets, of the values' shape; see `ops.gae`.
+
+    `axis` is that of the environments: 1 of `[T, B]`, 0 of stretches `[B, T]`.
+    """
+    return jax.vmap(ops.gae, in_axes=(axis,) * 5 + (None, None), out_axes=axis)(
         rollout.reward, value, next_value, rollout.terminated, rollout.truncated, gamma, lambda_
     )
 
@@ -421,5 +434,5 @@ def check_rows(learner: Learner, num_minibatches: int) -> None:
     rows, size = learner.num_rows, learner.batch_size
     if rows % num_minibatches:
         near = max(n for n in range(1, num_minibatches) if rows % n == 0)
-        what = "num_envs * num_steps" if rows == size else "the number of stretches (there is a memory)"
+        what = "num_envs * num_steps" if rows == size else f"the number of stretches of {size // rows} steps"
         raise ValueError(f"`num_minibatches` must divide {what} = {rows}, got {num_minibatches}; try {near}")

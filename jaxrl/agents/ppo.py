@@ -8,7 +8,8 @@ standard deviation of the population; and that observations, if normalised, are 
 earlier iterations, which makes the first ratio exactly one. Rewards are not normalised by default.
 
 With a memory, minibatches are made of whole stretches of `num_steps` (or `segment_length`) steps, over which
-gradients flow from the memory that the rollout began with.
+gradients flow from the memory that the rollout began with. So they are where advantages are computed anew in
+each minibatch, as Brax does: 128 times a batch there, so that a value reaches further steps in one update.
 """
 
 from dataclasses import replace
@@ -52,7 +53,7 @@ class Config(on_policy.Config):
     num_epochs: int = static(4, ge=1)
     """Passes over each rollout."""
     num_minibatches: int = static(4, ge=1)
-    """Minibatches of each pass; must divide num_envs * num_steps, with a memory the number of stretches."""
+    """Minibatches of each pass; must divide num_envs * num_steps, or the number of stretches."""
     clip_ratio: bool = static(True)
     """Whether the probability ratio is clipped."""
     penalize_kl: bool = static(False)
@@ -63,8 +64,11 @@ class Config(on_policy.Config):
     """Whether the value loss is clipped too."""
     normalize_advantages: bool = static(True)
     """Whether the advantages of each minibatch are standardised."""
-    recompute_advantages: bool = static(False)
-    """Whether advantages and targets are computed anew before each pass, by the critic as it then is."""
+    recompute_advantages: str = static("never", choices=("never", "epoch", "minibatch"))
+    """Before what advantages and targets are computed anew, by the critic as it then is.
+
+    Minibatches are then made of whole stretches of steps, as with a memory.
+    """
 
 
 @struct.dataclass
@@ -83,7 +87,8 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         be served.
     """
     validate(config)
-    learner = on_policy.make(env, params, config)
+    anew_in_minibatches = config.recompute_advantages == "minibatch"
+    learner = on_policy.make(env, params, config, in_stretches=anew_in_minibatches)
     model = learner.model
     on_policy.check_rows(learner, config.num_minibatches)
     optimizer = optax.chain(
@@ -114,10 +119,20 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             )
             return learner.batch(rollout, value, advantage, target)
 
-        batch = assess(begun)
+        def reassess(model_params, minibatch, steps):
+            value = model.critic(model_params, minibatch.x)
+            next_value = model.value_after(model_params, steps.memory_after, steps.next_x)
+            advantage, target = on_policy.advantages(
+                steps, value, next_value, config.gamma, config.gae_lambda, axis=0
+            )
+            return replace(minibatch, advantage=advantage, target=target)
 
-        def minibatch_step(carry, minibatch):
+        batch = assess(begun)
+        steps = learner.rows(replace(rollout, x=(), episode=())) if anew_in_minibatches else ()
+
+        def minibatch_step(carry, data):
             model_params, opt_state, base_rate = carry
+            minibatch = reassess(model_params, *data) if anew_in_minibatches else data[0]
             gradient, metrics = jax.grad(loss, has_aux=True)(model_params, model, minibatch, now)
             if config.axis_name is not None:
                 gradient = jax.lax.pmean(gradient, config.axis_name)
@@ -128,8 +143,10 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             return (model_params, opt_state, base_rate), metrics | {"grad_norm": optax.tree.norm(gradient)}
 
         def epoch(carry, key):
-            data = replace(assess(carry[0]), value=batch.value) if config.recompute_advantages else batch
-            minibatches = ops.shuffled_minibatches(key, data, config.num_minibatches)
+            data = batch
+            if config.recompute_advantages == "epoch":
+                data = replace(assess(carry[0]), value=batch.value)
+            minibatches = ops.shuffled_minibatches(key, (data, steps), config.num_minibatches)
             return jax.lax.scan(minibatch_step, carry, minibatches)
 
         base_rate = state.own.learning_rate if is_adaptive else config.learning_rate

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.nets.cnn import CNN
-from jaxrl.nets.initializers import orthogonal
+from jaxrl.nets.initializers import INITIALIZERS
 from jaxrl.nets.mlp import MLP
 from jaxrl.nets.recurrent import Cell, Recurrent
 
@@ -17,7 +17,7 @@ MIN_SCALE = 1e-3
 
 
 class Head(nn.Module):
-    """A last dense layer, orthogonal with a small gain: `[..., H] -> [..., size]`.
+    """A last dense layer, by default orthogonal with a small gain: `[..., H] -> [..., size]`.
 
     With `has_scale` the outputs are means, and a log standard deviation for each, which does not depend
     on the input and starts at `initial_log_std`, follows them: `[..., 2 * size]`, as
@@ -30,6 +30,7 @@ class Head(nn.Module):
       has_scale: whether to append log standard deviations.
       initial_log_std: their first value, where they do not depend on the input.
       scale_from_input: whether they depend on it.
+      initializer: of the kernel, one of `INITIALIZERS`; the others than "orthogonal" know no gain.
 
     >>> head = Head(2, has_scale=True)
     >>> outputs, variables = head.init_with_output(jax.random.key(0), jnp.zeros((5, 3)))
@@ -44,14 +45,16 @@ class Head(nn.Module):
     has_scale: bool = False
     initial_log_std: float = 0.0
     scale_from_input: bool = False
+    initializer: str = "orthogonal"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return the outputs for the features `x`."""
+        kernel_init = INITIALIZERS[self.initializer](self.gain)
         if self.has_scale and self.scale_from_input:
-            mean, raw = jnp.split(nn.Dense(2 * self.size, kernel_init=orthogonal(self.gain))(x), 2, axis=-1)
+            mean, raw = jnp.split(nn.Dense(2 * self.size, kernel_init=kernel_init)(x), 2, axis=-1)
             return jnp.concatenate([mean, jnp.log(nn.softplus(raw) + MIN_SCALE)], axis=-1)
-        outputs = nn.Dense(self.size, kernel_init=orthogonal(self.gain))(x)
+        outputs = nn.Dense(self.size, kernel_init=kernel_init)(x)
         if not self.has_scale:
             return outputs
         log_std = self.param("log_std", nn.initializers.constant(self.initial_log_std), (self.size,))
@@ -70,6 +73,7 @@ class ActorCritic(nn.Module):
       scale_from_input: whether it is an output instead; see `Head`.
       critic_hidden_sizes: widths of the critic's dense layers; none for those of the actor.
       actor_inputs: how many entries of a vector the actor sees; the critic always sees all.
+      initializer: of the kernels, one of `INITIALIZERS`.
 
     >>> network = ActorCritic(size=2)
     >>> variables = network.init(jax.random.key(0), jnp.zeros(4))
@@ -90,15 +94,20 @@ class ActorCritic(nn.Module):
     scale_from_input: bool = False
     critic_hidden_sizes: Sequence[int] = ()
     actor_inputs: int | None = None
+    initializer: str = "orthogonal"
 
     def setup(self):
         """Declare the two towers."""
         self.actor_torso = self._torso(self.hidden_sizes)
         self.actor_head = Head(
-            self.size, gain=0.01, has_scale=self.has_scale, scale_from_input=self.scale_from_input
+            self.size,
+            gain=0.01,
+            has_scale=self.has_scale,
+            scale_from_input=self.scale_from_input,
+            initializer=self.initializer,
         )
         self.critic_torso = self._torso(self.critic_hidden_sizes or self.hidden_sizes)
-        self.critic_head = Head(1, gain=1.0)
+        self.critic_head = Head(1, gain=1.0, initializer=self.initializer)
 
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return `(actor(x), critic(x))`."""
@@ -116,9 +125,12 @@ class ActorCritic(nn.Module):
         return x if self.actor_inputs is None else x[..., : self.actor_inputs]
 
     def _torso(self, hidden_sizes: Sequence[int]) -> nn.Module:
-        if not self.channels:
-            return MLP(hidden_sizes, self.activation)
-        return CNN(self.channels, hidden_sizes=hidden_sizes, activation=self.activation)
+        shared = {
+            "hidden_sizes": hidden_sizes,
+            "activation": self.activation,
+            "kernel_init": INITIALIZERS[self.initializer](2**0.5),
+        }
+        return CNN(self.channels, **shared) if self.channels else MLP(**shared)
 
 
 class RecurrentActorCritic(ActorCritic):
@@ -129,7 +141,7 @@ class RecurrentActorCritic(ActorCritic):
 
     Attributes:
       memory_size: H.
-      cell: "gru" or "lstm".
+      cell: "gru" or "lstm"; its kernels start as flax's do.
 
     >>> network = RecurrentActorCritic(size=2, memory_size=8)
     >>> x, first = jnp.zeros((5, 3, 4)), jnp.zeros((5, 3), bool)

@@ -74,8 +74,9 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = jnp.float
 INITIALIZERS: dict[str, Callable[[float], Initializer]] = {
     "orthogonal": orthogonal,
     "lecun_normal": lambda gain: nn.initializers.lecun_normal(),
+    "lecun_uniform": lambda gain: nn.initializers.lecun_uniform(),
 }
-"""What kernels may start from, by gain: flax's default has none."""
+"""What kernels may start from, by gain: flax's default, the second, and Brax's, the third, have none."""
 
 
 def _polar_factor(x: jax.Array) -> jax.Array:

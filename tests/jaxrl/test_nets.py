@@ -344,6 +344,31 @@ def test_kernels_of_action_values_start_orthogonal_or_as_flaxs_do(noisy):
         assert np.abs(kernel.T @ kernel - np.eye(kernel.shape[1])).max() > 0.05
 
 
+@pytest.mark.parametrize("channels", [(), (4,)], ids=["vector", "image"])
+def test_kernels_of_an_actor_critic_start_orthogonal_or_as_braxs_do(channels):
+    x = jnp.zeros((6, 6, 16) if channels else 576)
+
+    def kernels(initializer):
+        network = nets.ActorCritic(256, (512,), channels=channels, initializer=initializer)
+        params = network.init(jax.random.key(0), x)["params"]
+        flat = {
+            "/".join(str(key.key) for key in path): np.asarray(leaf)
+            for path, leaf in jax.tree.leaves_with_path(params)
+        }
+        return {
+            name: leaf.reshape(-1, leaf.shape[-1]) for name, leaf in flat.items() if name.endswith("kernel")
+        }
+
+    for name, kernel in kernels("orthogonal").items():
+        gain = {"actor_head": 0.01, "critic_head": 1.0}.get(name.split("/")[0], 2**0.5)
+        gram = kernel.T @ kernel if kernel.shape[0] >= kernel.shape[1] else kernel @ kernel.T
+        np.testing.assert_allclose(gram, gain**2 * np.eye(len(gram)), atol=1e-4)
+    for kernel in kernels("lecun_uniform").values():
+        width = (3 / kernel.shape[0]) ** 0.5
+        assert 0.97 * width < np.abs(kernel).max() <= width
+        assert kernel.std() == pytest.approx(width / 3**0.5, rel=0.05)
+
+
 def test_kernels_of_implicit_quantiles_start_from_the_initializer():
     def kernels(initializer):
         network = nets.ImplicitQuantileNetwork(2, hidden_sizes=(256, 128), initializer=initializer)

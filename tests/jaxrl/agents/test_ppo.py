@@ -223,7 +223,8 @@ def test_a_minibatch_of_segments_has_the_loss_and_gradient_that_brax_gives_it():
     )
 
 
-def test_an_iteration_equals_a_plain_loop():
+@pytest.mark.parametrize(("recompute", "length"), [("never", None), ("epoch", 10), ("minibatch", 20)])
+def test_an_iteration_equals_a_plain_loop(recompute, length):
     """Rollout with both kinds of end, then every minibatch of two epochs, with Adam and clipping in NumPy."""
     config = ppo.Config(
         num_envs=3,
@@ -236,7 +237,10 @@ def test_an_iteration_equals_a_plain_loop():
         adam_epsilon=1e-3,
         hidden_sizes=(8,),
         total_steps=1200.0,
+        recompute_advantages=recompute,
+        segment_length=length,
     )
+    length = length or 40
     env, params = envs.make("CartPole-v1")
     params = params.replace(max_steps=jnp.int32(15))
     algorithm = ppo.make(env, params, config)
@@ -254,20 +258,29 @@ def test_an_iteration_equals_a_plain_loop():
     run = jax.jit(lambda s: unroll(vec, params, act, key_rollout, s.vec_state, s.obs, (), 40)[-1])
     rollout = run(before)
     assert rollout.terminated.any() and rollout.truncated.any()
-    value = np.asarray(model.critic(before.params, rollout.obs))
-    next_value = np.asarray(model.critic(before.params, rollout.next_obs))
     terminated, truncated = np.asarray(rollout.terminated), np.asarray(rollout.truncated)
-    advantage, trace = np.zeros_like(value), np.zeros(3)
-    for i in reversed(range(40)):
-        delta = rollout.reward[i] + 0.99 * np.where(terminated[i], 0, next_value[i]) - value[i]
-        trace = delta + np.where(terminated[i] | truncated[i], 0, 0.99 * 0.3) * trace
-        advantage[i] = trace
-    target = advantage + value
-    flat = [np.asarray(x).reshape(120, *x.shape[2:]) for x in (rollout.obs, rollout.action, rollout.extras)]
-    samples = [*flat, *(x.reshape(120) for x in (advantage, value, target))]
-    obs, action, old_log_prob, advantage, value, target = (jnp.asarray(x) for x in samples)
+    critic = jax.jit(model.critic)
 
-    def loss(weights, rows):
+    def assess(weights):
+        """Return advantages and targets of all steps, by the critic with these weights."""
+        value, next_value = (np.asarray(critic(weights, x)) for x in (rollout.obs, rollout.next_obs))
+        advantage, trace = np.zeros_like(value), np.zeros(3)
+        for i in reversed(range(40)):
+            delta = rollout.reward[i] + 0.99 * np.where(terminated[i], 0, next_value[i]) - value[i]
+            cut = terminated[i] | truncated[i] | ((i + 1) % length == 0)
+            trace = delta + np.where(cut, 0, 0.99 * 0.3) * trace
+            advantage[i] = trace
+        return jnp.asarray(advantage.reshape(120)), jnp.asarray((advantage + value).reshape(120))
+
+    samples = (rollout.obs, rollout.action, rollout.extras, model.critic(before.params, rollout.obs))
+    obs, action, old_log_prob, value = (jnp.asarray(x).reshape(120, *x.shape[2:]) for x in samples)
+    # Of each row of the learner's batch, a step or a stretch of steps, the places in `[T * B]`.
+    cut = np.arange(120).reshape(40 // length, length, 3)
+    places = cut.transpose(0, 2, 1).reshape(-1, length)
+    if recompute != "minibatch":
+        places = cut.transpose(1, 0, 2).reshape(120, 1)
+
+    def loss(weights, rows, advantage, target):
         distribution, v = model.actor(weights, obs[rows]), model.critic(weights, obs[rows])
         a = (advantage[rows] - advantage[rows].mean()) / (advantage[rows].std() + 1e-8)
         ratio = jnp.exp(distribution.log_prob(action[rows]) - old_log_prob[rows])
@@ -282,9 +295,11 @@ def test_an_iteration_equals_a_plain_loop():
     first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
     rate, count = 1e-3 * (1 - 3 * 120 / 1200), 0
     for key in jax.random.split(key_update, 2):
-        for rows in np.asarray(ops.permutation(key, 120)).reshape(2, 60):
+        for number, rows in enumerate(places[ops.permutation(key, len(places))].reshape(2, 60)):
             tree = jax.tree.unflatten(structure, [jnp.asarray(w, jnp.float32) for w in weights])
-            grads = [np.asarray(g, np.float64) for g in jax.tree.leaves(gradient(tree, rows))]
+            if count == 0 or recompute == "minibatch" or (recompute == "epoch" and number == 0):
+                assessed = assess(tree)
+            grads = [np.asarray(g, np.float64) for g in jax.tree.leaves(gradient(tree, rows, *assessed))]
             norm = np.sqrt(sum((g**2).sum() for g in grads))
             assert norm > 0.05
             count += 1
@@ -389,7 +404,7 @@ def test_settings_of_robotics_solve_a_box():
         state_dependent_scale=True,
         normalize_rewards=True,
         normalize_observations=True,
-        recompute_advantages=True,
+        recompute_advantages="epoch",
         segment_length=4,
         critic_hidden_sizes=(32, 16),
         activation="silu",
