@@ -3,10 +3,10 @@
     rollout -> values -> advantages -> update
 
 An algorithm is the last two; the first are here. A rollout is `[T, B, ...]`; its samples as a batch are
-rows `[T * B, ...]`, or, where the policy has a memory or the algorithm asks for it, stretches `[B, T, ...]`,
-which is what minibatches are made of. Values of true next observations are computed with the memory before any reset, so a time limit is
-bootstrapped and never taken for a terminal state. Observations, if normalised, are so by the statistics of
-earlier iterations, which makes the first ratio of new and old probabilities one.
+rows `[T * B, ...]`, or, with a memory or where the algorithm asks for it, stretches `[B, T, ...]`, which is
+what minibatches are made of. Values of true next observations are computed with the memory before any reset,
+so a time limit is bootstrapped and never taken for a terminal state. Observations, if normalised, are so by
+the statistics of earlier iterations, which makes the first ratio of new and old probabilities one.
 """
 
 from collections.abc import Callable

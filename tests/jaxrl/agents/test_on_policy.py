@@ -379,7 +379,7 @@ def test_schedules_warm_up_anneal_and_shift_the_entropy_bonus():
         (
             ppo,
             {"memory": "gru", "num_minibatches": 8},
-            r"`num_minibatches` must divide the number of stretches .there is a memory. = 4, got 8; try 4",
+            r"`num_minibatches` must divide the number of stretches of 128 steps = 4, got 8; try 4",
         ),
         (trpo, {"num_minibatches": 7}, r"`num_minibatches` must divide num_envs . num_steps = 2048, got 7"),
         (ppo, {"warmup_steps": -1.0}, "`warmup_steps` must be at least 0, got -1"),
