@@ -68,8 +68,7 @@ def make_setting(wanted: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Return `(env, params, config)`: Brax's settings in our words.
 
     What stays different: the last step of a truncated episode is bootstrapped (Brax: left out of the loss);
-    episodes start anywhere (Brax: each environment's first start again); the entropy is exact (Brax: of one
-    sample); observations are standardised by the statistics of earlier batches, and bounded (Brax: the
+    the entropy is exact (Brax: of one sample); observations are standardised by the statistics of earlier batches, and bounded (Brax: the
     update already counts its own batch); and an advantage is GAE's (Brax: its later part divided by lambda).
     """
     import envs
@@ -106,6 +105,7 @@ def make_setting(wanted: dict[str, Any]) -> tuple[Any, Any, Any]:
         activation="silu",
         squash_actions=True,
         state_dependent_scale=True,
+        reset="first",
     )
     return env, params, config
 
