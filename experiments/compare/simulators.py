@@ -33,12 +33,13 @@ UNKNOWN: dict[str, tuple[str, str | None, dict[str, tuple[float, float, bool]], 
         30,
     ),
 }
+METHODS = ("cross_entropy", "gauss_newton")
 WANTED_ERROR = 0.05
 ENGINES = ("spring", "positional", "generalized", "mjx")
 
 
-def identify(name: str, num_robots: int, quick: bool) -> dict[str, Any]:
-    """Return the true numbers of some robots, and what both methods say they are."""
+def identify(name: str, num_robots: int, methods: list[str], quick: bool) -> dict[str, Any]:
+    """Return the true numbers of some robots, and what each method says they are."""
     import jax
 
     import envs
@@ -53,7 +54,7 @@ def identify(name: str, num_robots: int, quick: bool) -> dict[str, Any]:
     units = jax.random.uniform(jax.random.key(1), (num_robots, len(unknown)), minval=0.15, maxval=0.85)
     true = jax.vmap(lambda unit: env.from_unit(unit, ranges))(units)
     keys = jax.random.split(jax.random.key(2), num_robots)
-    methods = {
+    fits_of = {
         "cross_entropy": lambda data, key: identification.cross_entropy(
             env, ranges, data, key, iterations=4 if quick else 18, population=32
         ),
@@ -65,9 +66,9 @@ def identify(name: str, num_robots: int, quick: bool) -> dict[str, Any]:
     record = jax.jit(
         lambda values, key: identification.record(world, env.bind(params, values), key, 10, length)
     )
-    for method, fit in methods.items():
+    for method in methods:
         begun = time.perf_counter()
-        run = jax.jit(fit)
+        run = jax.jit(fits_of[method])
         fits = [run(record(values, key), key) for values, key in zip(true, keys, strict=True)]
         error = np.abs(np.array([fit.values for fit in fits]) / np.asarray(true) - 1)
         found[method] = {
@@ -129,6 +130,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a size that only shows that it works")
     parser.add_argument("--robots", type=int, default=3, help="robots to identify in each world")
     parser.add_argument("--only", choices=UNKNOWN, nargs="*", default=list(UNKNOWN), help="keeps the others")
+    parser.add_argument(
+        "--methods", choices=METHODS, nargs="+", default=list(METHODS), help="through mjx gradients take long"
+    )
     parser.add_argument("--seeds", type=_report.positive, default=4, help="seeds of each engine's policies")
     parser.add_argument(
         "--steps", type=_report.positive, default=204_800, help="environment steps of each policy"
@@ -144,9 +148,9 @@ def main() -> None:
     results = {name: results[name] for name in ("identification", "transfer") if name in results}
     found, rows = results.setdefault("identification", {}), []
     for name in args.only:
-        result = found[name] = identify(name, 1 if args.quick else args.robots, args.quick)
+        result = found[name] = identify(name, 1 if args.quick else args.robots, args.methods, args.quick)
         _report.write("simulators", results, args.quick)  # a long run that is stopped keeps what it has
-        for method in ("cross_entropy", "gauss_newton"):
+        for method in args.methods:
             errors = np.array(result[method]["relative_error"])
             worst = (f"{x:.2%}" for x in errors.max(axis=0))
             within = f"{np.mean(errors.max(axis=1) < WANTED_ERROR):.0%}"
