@@ -121,7 +121,8 @@ def make(env: Environment, params: Params, config: Config, method: Method) -> Al
 
         (total, errors), gradient = jax.value_and_grad(loss, has_aux=True)(weights.params)
         direction, opt_state = optimizer.update(gradient, weights.opt_state)
-        online = jax.tree.map(lambda p, d: p - config.learning_rate * d, weights.params, direction)
+        rate = off_policy.annealed(config.learning_rate, count, config)
+        online = jax.tree.map(lambda p, d: p - rate * d, weights.params, direction)
         metrics = {"loss": total, "grad_norm": optax.tree.norm(gradient)}
         return Weights(online, weights.target_params, opt_state), errors, metrics
 

@@ -88,6 +88,8 @@ class Config(NetworkConfig):
     """Environment steps before the first gradient step."""
     n_step: int = static(1, ge=1)
     """Rewards that a target sums before it bootstraps."""
+    anneal_learning_rate: bool = static(False)
+    """Whether learning rates fall linearly to zero over total_steps."""
     prioritized: bool = static(False)
     """Whether transitions are replayed in proportion to their errors."""
     normalize_observations: bool = static(False)
@@ -432,7 +434,16 @@ def make(
             discount=config.gamma if learner.value else None,
         )
 
-    return Algorithm(init, step, policy, steps_per_iteration, env, params)
+    horizon = config.total_steps if config.anneal_learning_rate else None
+    return Algorithm(init, step, policy, steps_per_iteration, env, params, horizon)
+
+
+def annealed(rate: Any, count: jax.Array, config: Config) -> Any:
+    """Return a learning rate after `count` gradient steps: as it is, or less by the share of steps done."""
+    if not config.anneal_learning_rate:
+        return rate
+    done = (first_update(config) + count // config.num_updates) * (config.num_envs * config.num_steps)
+    return rate * jnp.maximum(1.0 - done / config.total_steps, 0.0)
 
 
 def adam(config: Config) -> optax.GradientTransformation:

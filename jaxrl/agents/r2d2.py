@@ -260,7 +260,8 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
         (total, (errors, values)), gradient = jax.value_and_grad(loss, has_aux=True)(weights.params)
         direction, opt_state = optimizer.update(gradient, weights.opt_state)
-        online = jax.tree.map(lambda p, d: p - config.learning_rate * d, weights.params, direction)
+        rate = off_policy.annealed(config.learning_rate, count, config)
+        online = jax.tree.map(lambda p, d: p - rate * d, weights.params, direction)
         q, target_q = map(unscaled, values)
         best = jnp.max(q, axis=-1)
         metrics = {

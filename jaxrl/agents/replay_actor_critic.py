@@ -214,9 +214,11 @@ def squared_error(q: jax.Array, batch: off_policy.Batch, target: jax.Array) -> t
     return jnp.sum(jnp.mean(batch.weight[None] * jnp.square(error), axis=1)), jnp.mean(error, axis=0)
 
 
-def critic_rate(config: Config) -> Any:
-    """Return the step size of the critics."""
-    return config.learning_rate if config.critic_learning_rate is None else config.critic_learning_rate
+def learning_rates(config: Config, count: jax.Array) -> tuple[Any, Any]:
+    """Return the step sizes of the actor and of the critics after `count` gradient steps."""
+    actor, critic = config.learning_rate, config.critic_learning_rate
+    rates = (actor, actor if critic is None else critic)
+    return off_policy.annealed(rates[0], count, config), off_policy.annealed(rates[1], count, config)
 
 
 def descend(

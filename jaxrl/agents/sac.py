@@ -141,13 +141,13 @@ def make_update(
     make up for the updates that were left out.
     """
 
-    def improve(networks, opt, x, key):
+    def improve(networks, opt, x, key, rates):
         actor, opt_actor, _, entropy, _ = shared.descend(
             optimizer,
             lambda actor: losses.actor(actor, networks, x, key),
             networks.actor,
             opt.actor,
-            config.learning_rate,
+            rates[0],
         )
         networks, opt = replace(networks, actor=actor), replace(opt, actor=opt_actor)
         if not config.learn_temperature:
@@ -157,7 +157,7 @@ def make_update(
             lambda log: (jnp.mean(ops.temperature_loss(log, entropy, target_entropy)), None),
             networks.log_temperature,
             opt.log_temperature,
-            shared.critic_rate(config),
+            rates[1],
         )
         return replace(networks, log_temperature=log_temperature), replace(
             opt, log_temperature=opt_temperature
@@ -166,13 +166,14 @@ def make_update(
     def update(weights, batch, key, count):
         key_target, key_actor = jax.random.split(key)
         networks, opt = weights.params, weights.opt_state
+        rates = shared.learning_rates(config, count)
         target, entropy = losses.target(networks, weights.target_params, batch, key_target)
         critic, opt_critic, loss, errors, grad_norm = shared.descend(
             optimizer,
             lambda critic: losses.critic(critic, batch, target),
             networks.critic,
             opt.critic,
-            shared.critic_rate(config),
+            rates[1],
         )
         metrics = {
             "loss": loss,
@@ -183,7 +184,12 @@ def make_update(
 
         def improve_all(networks, opt):
             keys = jax.random.split(key_actor, config.policy_delay)
-            return lax.scan(lambda loop, key: (improve(*loop, batch.x, key), None), (networks, opt), keys)[0]
+
+            def again(loop, key):
+                networks, opt = loop
+                return improve(networks, opt, batch.x, key, rates), None
+
+            return lax.scan(again, (networks, opt), keys)[0]
 
         networks, opt = shared.every(
             config.policy_delay,

@@ -114,6 +114,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     def update(weights, batch, key, count):
         networks, opt = weights.params, weights.opt_state
+        actor_rate, critic_rate = shared.learning_rates(config, count)
         target = critic_target(weights.target_params, model, batch, key, config)
         action = scale.from_env(batch.action)
         critic, opt_critic, loss, errors, grad_norm = shared.descend(
@@ -121,7 +122,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             lambda critic: shared.critic_loss(critic, critics, batch, action, target),
             networks.critic,
             opt.critic,
-            shared.critic_rate(config),
+            critic_rate,
         )
 
         def improve(weights):
@@ -131,7 +132,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
                 lambda actor: actor_loss(actor, critic, model, batch.x),
                 weights.params.actor,
                 weights.opt_state.actor,
-                config.learning_rate,
+                actor_rate,
             )
             networks: Any = Networks(actor_params, critic)
             targets = optax.incremental_update(networks, weights.target_params, config.polyak_tau)

@@ -141,6 +141,14 @@ def test_an_update_moves_each_part_by_its_own_loss(entropy, rises):
         weights, BATCH, jax.random.key(0), jnp.int32(4)
     )
     assert float(fixed.params.log_temperature) == 0
+    # Learning begins with 5,000 steps: after 5,000 gradient steps, one a step, half of the way is done.
+    annealed = config.replace(anneal_learning_rate=True, total_steps=20_000.0, learning_starts=5_001)
+    slower, *_ = sac.make_update(losses, optimizer, -1.0, annealed)(
+        weights, BATCH, jax.random.key(0), jnp.int32(5_000)
+    )
+    for name in ("actor", "critic", "log_temperature"):
+        start, fast, slow = (float(getattr(x.params, name)) for x in (weights, after, slower))
+        assert slow - start == pytest.approx((fast - start) / 2, rel=1e-2)
 
 
 @pytest.fixture(scope="module")
