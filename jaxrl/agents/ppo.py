@@ -119,20 +119,33 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             )
             return learner.batch(rollout, value, advantage, target)
 
-        def reassess(model_params, minibatch, steps):
+        def reassess(model_params, minibatch, steps, old_next_value):
+            """Return stretches with the advantages that the critic with `model_params` gives their steps.
+
+            A state within a stretch is valued once. Where the clock ended an episode, what would have
+            followed keeps its old value: to value all next states anew would cost a third more.
+            """
             value = model.critic(model_params, minibatch.x)
-            next_value = model.value_after(model_params, steps.memory_after, steps.next_x)
+            last = model.value_after(
+                model_params, *jax.tree.map(lambda x: x[:, -1], (steps.memory_after, steps.next_x))
+            )
+            next_value = jnp.where(steps.truncated, old_next_value, jnp.roll(value, -1, axis=1))
+            next_value = next_value.at[:, -1].set(last)
             advantage, target = on_policy.advantages(
                 steps, value, next_value, config.gamma, config.gae_lambda, axis=0
             )
             return replace(minibatch, advantage=advantage, target=target)
 
-        batch = assess(begun)
-        steps = learner.rows(replace(rollout, x=(), episode=())) if anew_in_minibatches else ()
+        batch, steps = assess(begun), ()
+        if anew_in_minibatches:
+            next_value = model.value_after(begun, rollout.memory_after, rollout.next_x)
+            steps = learner.rows((replace(rollout, x=(), episode=()), next_value))
 
         def minibatch_step(carry, data):
             model_params, opt_state, base_rate = carry
-            minibatch = reassess(model_params, *data) if anew_in_minibatches else data[0]
+            minibatch, steps = data
+            if anew_in_minibatches:
+                minibatch = reassess(model_params, minibatch, *steps)
             gradient, metrics = jax.grad(loss, has_aux=True)(model_params, model, minibatch, now)
             if config.axis_name is not None:
                 gradient = jax.lax.pmean(gradient, config.axis_name)
