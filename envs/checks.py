@@ -2,8 +2,24 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+
+
+def check_env_like(env: Any) -> None:
+    """Check that `env` is an environment and no class, name or pair of one.
+
+    Raises:
+      ValueError: saying what came.
+
+    >>> check_env_like("CartPole-v1")
+    Traceback (most recent call last):
+    ...
+    ValueError: `env` must be an environment, the first that `envs.make` returns, got 'CartPole-v1'
+    """
+    if isinstance(env, type) or not all(hasattr(env, member) for member in ("reset", "step")):
+        raise ValueError(f"`env` must be an environment, the first that `envs.make` returns, got {env!r}")
 
 
 def check_params(env: Any, params: Any) -> None:
@@ -63,13 +79,41 @@ def check_finite(name: str, values: Any, shape: tuple[int, ...]) -> None:
     _check(name, values, shape, np.isfinite, "be finite")
 
 
-def check_positive(name: str, values: Any, shape: tuple[int, ...]) -> None:
+def check_positive(name: str, values: Any, shape: tuple[int, ...], or_zero: Any = False) -> None:
     """Check that values have a shape and, unless they are tracers, are positive and finite.
+
+    Args:
+      name: of the parameter.
+      values: to check.
+      shape: that they must have.
+      or_zero: of this shape, too; where true, 0 is as good.
 
     Raises:
       ValueError: naming both shapes, or the first entry that is not and its value.
     """
-    _check(name, values, shape, lambda x: (x > 0) & np.isfinite(x), "be positive and finite")
+    _check(
+        name,
+        values,
+        shape,
+        lambda x: ((x > 0) | ((x == 0) & or_zero)) & np.isfinite(x),
+        "be positive and finite",
+    )
+
+
+def check_at_least(name: str, values: Any, shape: tuple[int, ...], least: int = 0) -> None:
+    """Check that values have a shape and, unless they are tracers, are finite and not less than `least`.
+
+    Raises:
+      ValueError: naming both shapes, or the first entry that is not and its value.
+
+    >>> check_at_least("friction", -0.5, ())
+    Traceback (most recent call last):
+    ...
+    ValueError: `friction` must be at least 0 and finite, got -0.5
+    """
+    whole = np.issubdtype(jnp.result_type(values), np.integer)
+    rule = f"be at least {least}" + " and finite" * (not whole)
+    _check(name, values, shape, lambda x: (x >= least) & np.isfinite(x), rule)
 
 
 def _check(name: str, values: Any, shape: tuple[int, ...], good: Any, rule: str) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.interpreters import partial_eval
 
-from envs.checks import check_size
+from envs.checks import check_env_like, check_size
 from envs.core import Environment, Obs, Params, State, time_limit
 from envs.spaces import Space
 
@@ -129,8 +129,7 @@ class VecEnv:
     ):
         if reset not in get_args(ResetMode):
             raise ValueError(f"`reset` must be one of {get_args(ResetMode)}, got {reset!r}")
-        if isinstance(env, type) or not all(hasattr(env, member) for member in ("reset", "step")):
-            raise ValueError(f"`env` must be an environment, the first that `envs.make` returns, got {env!r}")
+        check_env_like(env)
         check_size("num_envs", num_envs)
         if time_limit is not None and time_limit < 1:
             raise ValueError(f"`time_limit` must be at least 1 step or None, got {time_limit}")

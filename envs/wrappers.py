@@ -361,6 +361,11 @@ class NoisyObservation(Wrapper):
         if not 0 <= self.noise < math.inf:
             raise ValueError(f"`noise` must be at least 0 and finite, got {self.noise}")
 
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Between which values the number makes sense."""
+        return {"noise": (0.0, math.inf)}
+
     def observation_space(self, params: WrappedParams) -> Box:
         """Return an unbounded `Box`."""
         return Box(-math.inf, math.inf, self.env.observation_space(params.env).shape)

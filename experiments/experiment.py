@@ -4,6 +4,7 @@ Everything that can be wrong with a spec is found here, before anything is compi
 """
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import jaxrl
 import jaxrl.config
 from envs.checks import check_params
 from envs.core import Environment, Params
+from envs.physics.fields import read, write
 from experiments.spec import RunSpec, SpecError, Table, closest, show
 from jaxrl.algorithm import Algorithm
 from jaxrl.memory import check_cells
@@ -204,12 +206,11 @@ def _with_params(spec: RunSpec, params: Params) -> Params:
         return params
     if not dataclasses.is_dataclass(params) or isinstance(params, type):
         raise SpecError(f"`env_params` must be empty: {spec.env} has no named parameters")
-    known = [field.name for field in dataclasses.fields(params)]
-    changes = {}
+    known = list(_names(params))
     for name, value in spec.env_params.items():
         if name not in known:
             raise SpecError(closest(f"parameter of {spec.env}", name, known))
-        leaf = jnp.asarray(getattr(params, name))
+        leaf = jnp.asarray(read(params, name))
         try:
             new = jnp.asarray(value)
         except TypeError as error:
@@ -218,5 +219,12 @@ def _with_params(spec: RunSpec, params: Params) -> Params:
             raise SpecError(f"`{name}` must have shape {leaf.shape}, got {show(value)} of shape {new.shape}")
         if jnp.issubdtype(leaf.dtype, jnp.integer) and not jnp.all(new == jnp.floor(new)):
             raise SpecError(f"`{name}` must be a whole number, got {show(value)}")
-        changes[name] = new.astype(leaf.dtype)
-    return dataclasses.replace(params, **changes)
+        params = write(params, name, new.astype(leaf.dtype))
+    return params
+
+
+def _names(params: Params) -> Iterator[str]:
+    """Yield what the parameters are called, the entries of a dictionary with a dot: "sys.opt.timestep"."""
+    for field in dataclasses.fields(params):
+        value = getattr(params, field.name)
+        yield from (f"{field.name}.{name}" for name in value) if isinstance(value, dict) else (field.name,)

@@ -1,4 +1,4 @@
-"""What has gone wrong in a run, by seed: values that are not finite, and action values beyond all returns."""
+"""What went wrong in a run, by seed: values not finite, values exploded, simulations that diverged."""
 
 from collections.abc import Callable, Mapping
 
@@ -68,6 +68,35 @@ def describe_explosions(
             return None
         at = int(np.argmax(exploded[cell]))
         return f"(q_max {q_max[cell, at]:.3g} by step {steps[at]:,}, no return beyond {largest:.3g})"
+
+    return _lines(spec, describe)
+
+
+def describe_contained(
+    spec: RunSpec, episodes: np.ndarray, share: np.ndarray, steps: np.ndarray
+) -> tuple[str, ...]:
+    """Return a line for each configuration that has seeds with episodes in which the simulation diverged.
+
+    Such an episode was truncated where it was last sound, so that the seed goes on.
+
+    Args:
+      spec: whose grid and seeds name the cells.
+      episodes: `[C * S, P]`, how many ended up to each log point since the last.
+      share: `[C * S, P]`, which share of them diverged; NaN where none ended.
+      steps: `[P]` environment steps at each log point.
+
+    >>> spec = RunSpec("ppo", "PointRobot-v1", 20, seeds=(3, 5))
+    >>> counts, share = np.array([[4.0, 4.0], [0.0, 4.0]]), np.array([[0.0, 0.0], [np.nan, 0.5]])
+    >>> describe_contained(spec, counts, share, np.array([10, 20]))
+    ('the configuration: seed 5 (2 of 4 episodes, from step 20)',)
+    """
+    lost = np.where(np.isfinite(share), share, 0.0) * episodes
+
+    def describe(cell: int) -> str | None:
+        if not lost[cell].any():
+            return None
+        at = int(np.argmax(lost[cell] > 0))
+        return f"({lost[cell].sum():,.0f} of {episodes[cell].sum():,.0f} episodes, from step {steps[at]:,})"
 
     return _lines(spec, describe)
 

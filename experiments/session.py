@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from experiments import checkpoint, programs, store
 from experiments import manifest as manifests
 from experiments.experiment import Experiment
-from experiments.guard import describe_divergence, describe_explosions
+from experiments.guard import describe_contained, describe_divergence, describe_explosions
 from experiments.progress import Progress
 from jaxrl.parallel import cell_mesh, pad
 from jaxrl.sweep import cross, memory_bytes
@@ -148,6 +148,12 @@ class Session:
         self.manifest["exploded"] = list(self._explosions(metrics))
         for line in self.manifest["exploded"]:
             self.progress.say(f"warning: action values exploded: {line}")
+        self.manifest["contained"] = []
+        if "episode_diverged" in metrics:
+            counts = (metrics["episodes"], metrics["episode_diverged"], self._log_steps())
+            self.manifest["contained"] = list(describe_contained(spec, *counts))
+        for line in self.manifest["contained"]:
+            self.progress.say(f"warning: simulations diverged, and were truncated: {line}")
         self.manifest["exit"] = EXIT_CODES[status]
         if self.state is None:
             self._write_results(status)

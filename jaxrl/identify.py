@@ -9,14 +9,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
+from jax.core import Tracer
 
+from envs.checks import check_size
 from envs.core import Environment, Params
-from envs.physics.randomization import Randomized
+from envs.physics.randomization import Randomized, check_randomized
 from envs.wrappers import WrappedParams
 
 # `(start, params) -> state`: the first state of a trajectory in a robot of these params.
 Begin = Callable[[Any, Params], Any]
+# A value as near as this to an end of its range, as a share of it, is taken to be at the end.
+AT_END = 1e-4
 
 
 @struct.dataclass
@@ -39,11 +44,13 @@ class Fit:
     """What was identified.
 
     Attributes:
-      values: `[D]` one a variation, the best found.
+      values: `[D]` one a variation, the best found; NaN if no robot that was tried had a finite error.
       error: `[]` its prediction error.
       spread: `[D]` how well it is known: the deviation from the best of all starts that predict as well
         (error up to 1e-6 or twice the least), which is large where the data cannot tell robots apart; for
         the cross-entropy method that of the last elites, which only says how far it has converged.
+        Infinite for a value at an end of its range: the true one may lie beyond, and the others are then
+        those that go best with this end; widen the range. NaN where the values are.
       history: `[iterations]` the least error up to each iteration.
     """
 
@@ -70,8 +77,7 @@ def record(
       ValueError: if a number is not positive.
     """
     for name, value in (("num", num), ("length", length), ("hold", hold)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}")
+        check_size(name, value)
     key_start, key_actions = jax.random.split(key)
     start = jax.random.split(key_start, num)
     keys = jax.random.split(key_actions, (num, -(-length // hold)))
@@ -133,10 +139,14 @@ def cross_entropy(
       begin: see `Begin`.
 
     Raises:
-      ValueError: if `elites` is not from 2 to `population`.
+      ValueError: if `env` is no `Randomized`, the data are not finite (traced ones pass), `iterations` or
+        `population` is not positive, or `elites` is not from 2 to `population`.
 
     Source: Rubinstein (1999), The cross-entropy method for combinatorial and continuous optimization.
     """
+    _check_search(env, data)
+    for name, value in (("iterations", iterations), ("population", population), ("elites", elites)):
+        check_size(name, value)
     if not 2 <= elites <= population:
         raise ValueError(f"`elites` must be from 2 to population = {population}, got {elites}")
     size = len(env.variations)
@@ -165,9 +175,8 @@ def cross_entropy(
     (mean, deviation, best, least), history = jax.lax.scan(
         iteration, start, jax.random.split(key, iterations)
     )
-    values = env.from_unit(best, params)
     upper, lower = (env.from_unit(jnp.clip(mean + s * deviation, 0, 1), params) for s in (1, -1))
-    return Fit(values, least, 0.5 * (upper - lower), history)
+    return _fit(env, params, best, least, 0.5 * (upper - lower), history)
 
 
 def gauss_newton(
@@ -198,12 +207,14 @@ def gauss_newton(
       begin: see `Begin`.
 
     Raises:
-      ValueError: if `starts` is not positive.
+      ValueError: if `env` is no `Randomized`, the data are not finite (traced ones pass), or `iterations`
+        or `starts` is not positive.
 
     Source: Marquardt (1963), An algorithm for least-squares estimation of nonlinear parameters.
     """
-    if starts < 1:
-        raise ValueError(f"`starts` must be at least 1, got {starts}")
+    _check_search(env, data)
+    check_size("iterations", iterations)
+    check_size("starts", starts)
     size = len(env.variations)
 
     def residual(unit):
@@ -239,7 +250,34 @@ def gauss_newton(
     as_good = errors <= 2.0 * errors[best] + 1e-6
     away = jnp.where(as_good[:, None], jnp.square(values - values[best][None]), 0.0)
     spread = jnp.sqrt(jnp.sum(away, axis=0) / jnp.sum(as_good))
-    return Fit(values[best], errors[best], spread, jnp.min(histories, axis=0))
+    return _fit(env, params, units[best], errors[best], spread, jnp.min(histories, axis=0))
+
+
+def _fit(
+    env: Randomized,
+    params: WrappedParams,
+    unit: jax.Array,
+    error: jax.Array,
+    spread: jax.Array,
+    history: jax.Array,
+) -> Fit:
+    """Return the fit at a point of the unit cube `[D]`, whose `spread` `[D]` is that inside the ranges."""
+    is_at_end = ((unit <= AT_END) | (unit >= 1 - AT_END)) & (params.values["low"] < params.values["high"])
+    spread = jnp.where(is_at_end, jnp.inf, spread)
+    values, is_known = env.from_unit(unit, params), jnp.isfinite(error)
+    return Fit(jnp.where(is_known, values, jnp.nan), error, jnp.where(is_known, spread, jnp.nan), history)
+
+
+def _check_search(env: Any, data: Trajectories) -> None:
+    check_randomized(env)
+    for name in ("start", "action", "obs"):
+        for leaf in jax.tree.leaves(getattr(data, name)):
+            if isinstance(leaf, Tracer) or not jnp.issubdtype(leaf.dtype, jnp.floating):
+                continue
+            wrong = np.argwhere(~np.isfinite(leaf))
+            if len(wrong):
+                index = tuple(wrong[0].tolist())
+                raise ValueError(f"`{name}` of `data` must be finite, got {leaf[index]} at index {index}")
 
 
 def _solve(matrix: jax.Array, vector: jax.Array) -> jax.Array:

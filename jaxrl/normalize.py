@@ -188,8 +188,11 @@ def scale_rewards(
 
 
 def reward_deviation(scale: RewardScale, epsilon: float = 1e-8) -> jax.Array:
-    """Return the standard deviation of discounted returns, by which rewards are divided, `[]` float32."""
-    return jnp.sqrt(scale.statistics.variance + epsilon)
+    """Return the standard deviation of discounted returns, by which rewards are divided, `[]` float32.
+
+    No gradient flows into it: a return is not made larger by returns that differ less.
+    """
+    return jnp.sqrt(lax.stop_gradient(scale.statistics.variance) + epsilon)
 
 
 def _mean(x: jax.Array, axis_name: str | None) -> jax.Array:

@@ -10,9 +10,8 @@ the clock truncates where Brax's wrapper reports an end. What it changes besides
 - Actions are clipped to [-1, 1], with which Brax's own policies act; some rewards charge for more.
 - States have the same strong dtypes after `reset` and `step`, so nothing is compiled twice.
 - Where the simulation diverges (a number that is not finite, or above 100,000) the episode is truncated
-  with reward 0, the last state and observation that were sound stay, and the metric "diverged" is 1. It is no
-  termination: the failure is the simulator's, not the robot's, and an end of value 0 would pay for provoking
-  it wherever rewards are negative.
+  with reward 0, the last state and observation that were sound stay, and the metric "diverged" is 1: see
+  `envs.containment`.
 
 What is inherited is in `FIDELITY`, what is left out in `LEFT_OUT`.
 """
@@ -31,6 +30,7 @@ from envs.adapters.conversion import sorted_options, strong
 from envs.adapters.simulator import (
     SystemParams,
     SystemState,
+    check_system,
     contained,
     lenient,
     numbers,
@@ -179,6 +179,15 @@ class Brax:
         return SystemParams(
             sys={name: strong(values[name]) for name in self.fields}, max_steps=jnp.int32(1000)
         )
+
+    def check_params(self, params: SystemParams) -> None:
+        """Check that constants are those of `default_params`, of their shapes and physical.
+
+        Raises:
+          ValueError: naming the first that is not; for an unknown one, the closest.
+        """
+        with jax.ensure_compile_time_eval():
+            check_system(params, self.default_params().sys)
 
     def time_limit(self, params: SystemParams) -> jax.Array:
         """Return the step at which episodes are truncated."""

@@ -3,7 +3,7 @@
 Playground 0.2 runs on NVIDIA's Warp by default; the adapter asks for `impl="jax"`, which runs anywhere and
 can be differentiated. As of version 1 Playground is written in PyTorch, hence the extra's bound. None of
 these tasks ends by itself: the clock truncates, and a simulation that diverges, which Playground calls
-`done`, is contained as `envs.adapters.brax` says. Keys come from the caller at every step.
+`done`, is contained as `envs.containment` says. Keys come from the caller at every step.
 
 Tasks of locomotion and manipulation are left out: their first use clones a repository of models.
 """
@@ -21,6 +21,7 @@ from envs.adapters.conversion import sorted_options, strong
 from envs.adapters.simulator import (
     SystemParams,
     SystemState,
+    check_system,
     contained,
     lenient,
     numbers,
@@ -111,6 +112,15 @@ class Playground:
         values = numbers(self._raw.mjx_model)
         limit = self._raw._config.episode_length
         return SystemParams(sys={name: strong(values[name]) for name in FIELDS}, max_steps=jnp.int32(limit))
+
+    def check_params(self, params: SystemParams) -> None:
+        """Check that constants are those of `default_params`, of their shapes and physical.
+
+        Raises:
+          ValueError: naming the first that is not; for an unknown one, the closest.
+        """
+        with jax.ensure_compile_time_eval():
+            check_system(params, self.default_params().sys)
 
     def time_limit(self, params: SystemParams) -> jax.Array:
         """Return the step at which episodes are truncated."""

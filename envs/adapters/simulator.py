@@ -11,11 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs import containment
 from envs.adapters.conversion import like, strong
-from envs.core import Step
+from envs.checks import check_at_least, check_finite, check_positive
+from envs.core import Step, unknown
 
-# A position in m, a velocity in m/s, an observation or a reward beyond this is no physics any more.
-LARGEST = 1e5
+# Words of the names of constants that are positive wherever the model's are, and of those that are no less
+# than 0. Brax's `vel_damping` and `ang_damping` are rates of growth: its own models have negative ones.
+_POSITIVE = ("mass", "inertia", "timestep")
+_AT_LEAST_ZERO = ("friction", "damping", "armature", "stiffness", "elasticity")
+_OF_ANY_SIGN = ("vel_damping", "ang_damping")
 
 
 @struct.dataclass
@@ -43,8 +48,7 @@ class SystemState:
 
 def started(pipeline: Any, obs: Any, info: dict[str, Any] | None = None) -> SystemState:
     """Return a first state with strong dtypes; numbers that are not sound are observed as 0."""
-    obs = strong(jnp.asarray(obs, jnp.float32))
-    obs = jnp.where(is_sound(obs), obs, jnp.zeros_like(obs))
+    obs = containment.shown(strong(jnp.asarray(obs, jnp.float32)))
     return SystemState(
         pipeline=jax.tree.map(strong, pipeline),
         obs=obs,
@@ -77,32 +81,47 @@ def contained(
       moved: positions and velocities that must be sound, beside observation and reward.
       info: what else the simulator keeps.
     """
-    pipeline, kept = like(pipeline, state.pipeline), like(info or {}, state.info)
     obs, reward = (strong(jnp.asarray(x, jnp.float32)) for x in (obs, reward))
-    diverged = ~jnp.stack([is_sound(x).all() for x in (obs, reward, *moved)]).all()
-    pipeline, obs = jax.tree.map(
-        lambda new, old: jnp.where(diverged, old, new), (pipeline, obs), (state.pipeline, state.obs)
-    )
-    named = {name: jnp.where(diverged, 0.0, jnp.float32(x)) for name, x in metrics.items()}
-    named["diverged"] = diverged.astype(jnp.float32)
-    terminated = (jnp.asarray(done) > 0) & ~diverged
     t = state.t + 1
-    return SystemState(pipeline=pipeline, obs=obs, t=t, info=kept), Step(
-        obs=obs,
-        reward=jnp.where(diverged, 0.0, reward),
-        terminated=terminated,
-        truncated=((t >= params.max_steps) | diverged) & ~terminated,
-        metrics={name: strong(x) for name, x in named.items()},
-    )
+    after = SystemState(like(pipeline, state.pipeline), obs, t, like(info or {}, state.info))
+    terminated = jnp.asarray(done) > 0
+    truncated = (t >= params.max_steps) & ~terminated
+    named = {name: strong(jnp.asarray(x, jnp.float32)) for name, x in metrics.items()}
+    diverged = ~containment.are_sound(obs, reward, *moved)
+    step = Step(obs, reward, terminated, truncated, named)
+    return containment.contained(diverged, state, state.obs, after, step)
 
 
-def is_sound(x: jax.Array) -> jax.Array:
-    """Return where numbers are finite and of a size that physics has.
+def check_system(params: SystemParams, model: dict[str, jax.Array]) -> None:
+    """Check that constants are those of a model, of its shapes and physical; the traced ones pass.
 
-    >>> is_sound(jnp.array([1.0, jnp.nan, jnp.inf, 1e20])).tolist()
-    [True, False, False, False]
+    Args:
+      params: to check.
+      model: what may be given, by dotted name, as the model has it.
+
+    Raises:
+      ValueError: naming the constant, and for an unknown name the closest.
     """
-    return jnp.abs(x) < LARGEST
+    for name, values in params.sys.items():
+        if name not in model:
+            raise ValueError(unknown("field of `params.sys`", name, list(model)))
+        _check_field(name, values, np.asarray(model[name]))
+    check_at_least("max_steps", params.max_steps, (), 1)
+
+
+def _check_field(name: str, values: Any, own: np.ndarray) -> None:
+    last = name.rpartition(".")[2]
+    if name.endswith("inertia.i"):  # a matrix a link
+        check_finite(name, values, own.shape)
+        values, own = jnp.diagonal(values, axis1=-2, axis2=-1), np.diagonal(own, axis1=-2, axis2=-1)
+        last, name = "inertia", f"diagonal of {name}"
+    if any(word in last for word in _POSITIVE):
+        # What has no mass in the model, such as MuJoCo's world, may have none.
+        check_positive(name, values, own.shape, or_zero=own == 0)
+    elif any(word in last for word in _AT_LEAST_ZERO) and last not in _OF_ANY_SIGN:
+        check_at_least(name, values, own.shape)
+    else:
+        check_finite(name, values, own.shape)
 
 
 def numbers(model: Any, also: tuple[str, ...] = ()) -> dict[str, jax.Array]:
@@ -124,7 +143,18 @@ def numbers(model: Any, also: tuple[str, ...] = ()) -> dict[str, jax.Array]:
 
 
 def replaced(model: Any, values: dict[str, jax.Array]) -> Any:
-    """Return a model with the leaves of these dotted names replaced."""
+    """Return a model with the leaves of these dotted names replaced.
+
+    Raises:
+      ValueError: if it has no such leaf; the closest names are told.
+
+    >>> replaced({"a": 1.0, "b": 2.0}, {"b": 3.0})
+    {'a': 1.0, 'b': 3.0}
+    """
+    known = [_dotted(path) for path, _ in jax.tree_util.tree_leaves_with_path(model)]
+    for name in values:
+        if name not in known:
+            raise ValueError(unknown("field of the model", name, known))
     return jax.tree_util.tree_map_with_path(lambda path, leaf: values.get(_dotted(path), leaf), model)
 
 

@@ -4,7 +4,7 @@ A `Curriculum` is four pure functions. It lives in the state of the training (`j
 there), so that it is vmapped over seeds, saved and resumed like the rest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 from envs.core import Environment, Params, Step
-from envs.physics.randomization import Drawn, Randomized
+from envs.physics.randomization import Drawn, Randomized, as_number, checked_variations
 from envs.wrappers import WrappedParams, WrappedState
 
 Stats = dict[str, jax.Array]
@@ -90,28 +91,17 @@ class Expandable(Randomized):
     )
 
     def __post_init__(self):
-        limits = tuple((float(low), float(high)) for low, high in self.limits)
-        object.__setattr__(self, "limits", limits)
-        if len(limits) != len(self.variations):
-            raise ValueError(f"`limits` must hold one pair a variation, {len(self.variations)}, got {limits}")
-        for variation, (low, high) in zip(self.variations, limits, strict=True):
+        object.__setattr__(self, "variations", checked_variations(self.env, self.variations))
+        object.__setattr__(self, "limits", _pairs(self.limits, [v.label for v in self.variations]))
+        for name in self.own[4:]:
+            as_number(f"`{name}`", getattr(self, name))
+        for variation, (low, high) in zip(self.variations, self.limits, strict=True):
             variation.check(low, high)
             if not low <= variation.low <= variation.high <= high:
                 raise ValueError(
                     f"`limits` of {variation.label!r} must contain its range [{variation.low}, "
                     f"{variation.high}], got [{low}, {high}]"
                 )
-        if not self.threshold_low <= self.threshold_high:
-            raise ValueError(
-                f"`threshold_low` must be at most threshold_high = {self.threshold_high}, "
-                f"got {self.threshold_low}"
-            )
-        if not 0 < self.growth <= 1:
-            raise ValueError(f"`growth` must be greater than 0 and at most 1, got {self.growth}")
-        if not self.min_episodes >= 1:
-            raise ValueError(f"`min_episodes` must be at least 1, got {self.min_episodes}")
-        if not 0 <= self.boundary_fraction <= 1:
-            raise ValueError(f"`boundary_fraction` must lie in [0, 1], got {self.boundary_fraction}")
         super().__post_init__()
         # The limits, too, must keep a mass a mass.
         params = self.default_params()
@@ -127,6 +117,18 @@ class Expandable(Randomized):
     def limit_high(self) -> tuple[float, ...]:
         """The upper limits."""
         return tuple(high for _, high in self.limits)
+
+    def check(self, params: WrappedParams) -> None:
+        """Check the names, the ranges and the numbers of `params`; traced ones pass.
+
+        Raises:
+          ValueError: naming the quantity or the number, and what would be accepted.
+        """
+        super().check(params)
+        _check_number(params, "threshold_low", lambda x, high: x <= high, "at most", "threshold_high")
+        _check_number(params, "growth", lambda x: (x > 0) & (x <= 1), "greater than 0 and at most 1")
+        _check_number(params, "min_episodes", lambda x: x >= 1, "at least 1")
+        _check_number(params, "boundary_fraction", lambda x: (x >= 0) & (x <= 1), "from 0 to 1")
 
     def draw(self, key: jax.Array, params: WrappedParams) -> "DrawnAtBoundary":
         """Return a robot drawn from the ranges of `params` or from one of their boundaries."""
@@ -174,6 +176,38 @@ def boundary_names(labels: Any) -> list[str]:
     return [f"at_{side}_{label}" for side in ("low", "high") for label in labels]
 
 
+def _pairs(limits: Any, labels: list[str]) -> tuple[tuple[float, float], ...]:
+    try:
+        pairs = [tuple(pair) for pair in limits]
+    except TypeError:
+        pairs = []
+    if isinstance(limits, Mapping) or len(pairs) != len(labels) or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            f"`limits` must hold one pair a variation, {len(labels)}, (low, high) of each of "
+            f"{', '.join(labels)} in turn, got {limits!r}"
+        )
+    named = zip(labels, pairs, strict=True)
+    return tuple(
+        (as_number(f"`limits` of {label!r}", low), as_number(f"`limits` of {label!r}", high))
+        for label, (low, high) in named
+    )
+
+
+def _check_number(
+    params: WrappedParams, name: str, is_good: Callable[..., Any], rule: str, other: str | None = None
+) -> None:
+    """Check a number of `params`, compared with an `other` of them or alone, unless one is traced."""
+    values = [params.values[name]] + ([] if other is None else [params.values[other]])
+    if any(isinstance(x, Tracer) for x in values):
+        return
+    values = np.broadcast_arrays(*(np.asarray(x) for x in values))
+    wrong = ~np.asarray(is_good(*values))
+    if wrong.any():
+        got, *than = (x[wrong][0] for x in values)
+        rule += "".join(f" {other} = {x}" for x in than)
+        raise ValueError(f"`{name}` must be {rule}, got {got}")
+
+
 # Automatic domain randomization -------------------------------------------------------------------------
 
 
@@ -199,7 +233,7 @@ class AdrState:
 
 
 def _adr_init(env: Environment, params: WrappedParams) -> AdrState:
-    variations = _expandable(env).variations
+    variations = _expandable(env, params).variations
     zeros = jnp.zeros(2 * len(variations), jnp.float32)
     return AdrState(
         low=params.values["low"],
@@ -295,7 +329,7 @@ class LevelState:
 
 
 def _level_init(env: Environment, params: WrappedParams) -> LevelState:
-    _expandable(env)
+    _expandable(env, params)
     zero = jnp.zeros((), jnp.float32)
     return LevelState(zero, zero, zero, params.values)
 
@@ -330,9 +364,10 @@ def _level_report(state: LevelState) -> Stats:
 LEVEL = Curriculum(_level_init, _level_apply, _level_update, _level_report)
 
 
-def _expandable(env: Environment) -> Expandable:
+def _expandable(env: Environment, params: WrappedParams) -> Expandable:
     if not isinstance(env, Expandable):
         raise ValueError(
             f"`env` must be an envs.physics.Expandable, whose ranges have limits, got {env.id!r}"
         )
+    env.check(params)
     return env

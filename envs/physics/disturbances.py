@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from envs.checks import check_size
 from envs.core import Obs, State, Step, unknown
 from envs.physics import fields
+from envs.physics.randomization import as_number
 from envs.spaces import as_action
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
 
@@ -32,7 +33,7 @@ class DelayedAction(Wrapper):
       max_latency: how many actions are kept.
 
     Raises:
-      ValueError: if `max_latency` is not positive or `latency` lies beyond it.
+      ValueError: if `max_latency` is not positive or `latency` is no number from 0 to it.
 
     >>> import envs
     >>> env = DelayedAction(envs.make("Pendulum-v1")[0], latency=1.0)
@@ -51,10 +52,15 @@ class DelayedAction(Wrapper):
 
     def __post_init__(self):
         check_size("max_latency", self.max_latency)
-        if not 0 <= self.latency <= self.max_latency:
+        if not 0 <= as_number("`latency`", self.latency) <= self.max_latency:
             raise ValueError(
                 f"`latency` must be from 0 to max_latency = {self.max_latency}, got {self.latency}"
             )
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Between which values the number makes sense."""
+        return {"latency": (0.0, float(self.max_latency))}
 
     def reset(self, key: jax.Array, params: WrappedParams) -> tuple[WrappedState, Obs]:
         """Return a first state, with no action under way, and its observation."""
@@ -91,8 +97,8 @@ class Pushed(Wrapper):
       where: paths of the velocities in the state; by default those of `envs.physics.fields.VELOCITIES`.
 
     Raises:
-      ValueError: if `push` is negative, `probability` lies outside [0, 1], or the world's velocities are
-        not known.
+      ValueError: if `push` is no number or negative, `probability` lies outside [0, 1], or the world's
+        velocities are not known.
 
     >>> import envs
     >>> env = Pushed(envs.make("Pendulum-v1")[0], push=1.0, probability=0.1)
@@ -110,14 +116,19 @@ class Pushed(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
-        if not (self.push >= 0 and math.isfinite(self.push)):
+        if not 0 <= as_number("`push`", self.push) < math.inf:
             raise ValueError(f"`push` must be at least 0 and finite, got {self.push}")
-        if not 0 <= self.probability <= 1:
+        if not 0 <= as_number("`probability`", self.probability) <= 1:
             raise ValueError(f"`probability` must lie in [0, 1], got {self.probability}")
         world = fields.world(self.env)
         if not self.where and world not in fields.VELOCITIES:
             known = unknown("world", world, list(fields.VELOCITIES))
             raise ValueError(f"`where` must name the velocities in the state, for {known}")
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Between which values each number makes sense."""
+        return {"push": (0.0, math.inf), "probability": (0.0, 1.0)}
 
     def step(self, key: jax.Array, state: State, action: Any, params: WrappedParams) -> tuple[State, Step]:
         """Return the next state and what happened."""

@@ -7,9 +7,13 @@ it matters. Worlds whose params use these names themselves, such as `PointRobot`
 
 A path names attributes and dictionary keys (which may hold dots), "sys.link.inertia.mass"; ":0" at its end
 takes column 0 of the last axis, "sys.geom_friction:0".
+
+Gravity keeps the sign that it has in a world: Brax's is the last of three components, -9.81 m/s^2, those of
+the native worlds are positive, 9.81 or 10 m/s^2. A factor is the same in both, "add" and "set" are not.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -29,7 +33,7 @@ _LINKS = {
     "mass": ("sys.link.inertia.mass", "sys.link.inertia.i"),
     "friction": ("sys.geom_friction:0",),
     "gear": ("sys.actuator.gear",),
-    "gravity": ("sys.gravity",),
+    "gravity": ("sys.gravity:2",),
 }
 # Where each quantity lies in the params of a world, named by its class or, for Brax, by its backend. Where
 # several fields belong to it, the others change in proportion to the first: a heavier link is harder to turn.
@@ -56,7 +60,7 @@ QUANTITIES: dict[str, dict[str, tuple[str, ...]]] = {
         "mass": ("sys.body_mass", "sys.body_inertia"),
         "friction": ("sys.geom_friction:0",),
         "gear": ("sys.actuator_gear:0",),
-        "gravity": ("sys.opt.gravity",),
+        "gravity": ("sys.opt.gravity:2",),
         "damping": ("sys.dof_damping",),
         "armature": ("sys.dof_armature",),
     },
@@ -134,6 +138,25 @@ def paths(env: Any, params: Params, name: str) -> tuple[str, ...]:
     if not isinstance(leaf, jax.Array | np.ndarray) or not jnp.issubdtype(leaf.dtype, jnp.floating):
         raise ValueError(f"`{name}` of {world(env)} must be an array of floats, got {leaf!r}")
     return (prefix + name,)
+
+
+def bounds(env: Any, name: str) -> tuple[float, float]:
+    """Return between which values the number `name` of a wrapper makes sense; infinite where none says so.
+
+    A wrapper says it by its attribute `bounds`.
+
+    >>> import envs
+    >>> from envs.physics import DelayedAction
+    >>> env = DelayedAction(envs.make("CartPole-v1")[0], max_latency=3)
+    >>> bounds(env, "latency"), bounds(env, "gear")
+    ((0.0, 3.0), (-inf, inf))
+    """
+    number = _ALIASES.get(name, name)
+    while isinstance(env, Wrapper):
+        if number in env.own:
+            return getattr(env, "bounds", {}).get(number, (-math.inf, math.inf))
+        env = env.env
+    return -math.inf, math.inf
 
 
 def read(tree: Any, path: str) -> Any:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_at_least, check_finite, check_positive
+from envs.containment import attempt, shown
 from envs.core import Step
 from envs.physics.rigid import acceleration
 from envs.spaces import Box, as_action
@@ -20,6 +22,17 @@ _LOW = (-1.5, 0.0, -0.8)
 _HIGH = (0.7, 2.2, 0.8)
 # Heel and toe behind and before the ankle, as shares of the foot.
 _HEEL, _TOE = -0.25, 0.75
+_AT_LEAST_ZERO = (
+    "damping",
+    "armature",
+    "stop_stiffness",
+    "friction",
+    "stiffness",
+    "restitution_loss",
+    "control_cost",
+    "largest_pitch",
+    "start_range",
+)
 
 
 @struct.dataclass
@@ -86,7 +99,8 @@ class PlanarHopper:
     The reward is the hip's forward speed, plus 1 for every step that does not terminate, less the cost of the
     torques. The observation is `[11]` float32: height, pitch, hip, knee, ankle, and all six velocities.
     `step` ignores its key. It terminates where the hip is too low or the torso too far from upright;
-    truncated after 500 steps of 0.02 s. Metrics: `x_position` of the hip in m and `x_velocity` in m/s.
+    truncated after 500 steps of 0.02 s. Metrics: `x_position` of the hip in m, `x_velocity` in m/s, and
+    `diverged`, 1 for a step at which the simulation failed (see `envs.containment`).
 
     >>> env = PlanarHopper()
     >>> state, obs = env.reset(jax.random.key(0), env.default_params())
@@ -123,6 +137,21 @@ class PlanarHopper:
             max_steps=jnp.int32(500),
         )
 
+    def check_params(self, params: PlanarHopperParams) -> None:
+        """Check that constants are finite, and positive or at least 0 where there is no physics otherwise.
+
+        Raises:
+          ValueError: naming the first that is not.
+        """
+        for name, shape in (("mass", (4,)), ("length", (4,)), ("time_step", ())):
+            check_positive(name, getattr(params, name), shape)
+        for name in _AT_LEAST_ZERO:
+            check_at_least(name, getattr(params, name), ())
+        check_finite("gear", params.gear, (3,))
+        for name in ("gravity", "forward_weight", "healthy_reward", "least_height"):
+            check_finite(name, getattr(params, name), ())
+        check_at_least("max_steps", params.max_steps, (), 1)
+
     def time_limit(self, params: PlanarHopperParams) -> jax.Array:
         """Return the step at which episodes are truncated."""
         return params.max_steps
@@ -141,30 +170,14 @@ class PlanarHopper:
         pose = jnp.concatenate([jnp.zeros(3), jnp.array(_POSE)]) + draws[0].at[:2].set(0.0)
         lowest = jnp.min(contacts(pose, params.length)[:, 1])
         state = PlanarHopperState(q=pose.at[1].set(-lowest), qd=draws[1], t=jnp.int32(0))
-        return state, _observe(state)
+        return state, shown(_observe(state))
 
     def step(
         self, key: jax.Array, state: PlanarHopperState, action: jax.Array, params: PlanarHopperParams
     ) -> tuple[PlanarHopperState, Step]:
         """Return the state eight semi-implicit Euler steps later; ignores `key`."""
         action = jnp.clip(as_action(self.action_space(params), action), -1.0, 1.0)
-        h = params.time_step / _SUBSTEPS
-
-        def advance(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], None]:
-            q, qd = carry
-            force = joint_forces(q, qd, action, params) + floor_forces(q, qd, params, h)
-            qd = qd + h * hopper_acceleration(q, qd, force, params)
-            return (q + h * qd, qd), None
-
-        (q, qd), _ = jax.lax.scan(advance, (state.q, state.qd), length=_SUBSTEPS)
-        speed = (q[0] - state.q[0]) / params.time_step
-        state = PlanarHopperState(q=q, qd=qd, t=state.t + 1)
-        terminated = (q[1] < params.least_height) | (jnp.abs(q[2]) > params.largest_pitch)
-        reward = params.forward_weight * speed - params.control_cost * jnp.mean(jnp.square(action))
-        reward = reward + jnp.where(terminated, 0.0, params.healthy_reward)
-        truncated = (state.t >= params.max_steps) & ~terminated
-        metrics = {"x_position": q[0], "x_velocity": speed}
-        return state, Step(_observe(state), reward, terminated, truncated, metrics)
+        return attempt(_move, state, shown(_observe(state)), action, params)
 
     def ascii(self, state: PlanarHopperState, params: PlanarHopperParams) -> str:
         """Return where the hip is and how the torso leans as text."""
@@ -267,3 +280,25 @@ def _up(angle: jax.Array) -> jax.Array:
 
 def _observe(state: PlanarHopperState) -> jax.Array:
     return jnp.concatenate([state.q[1:], state.qd])
+
+
+def _move(
+    state: PlanarHopperState, action: jax.Array, params: PlanarHopperParams
+) -> tuple[PlanarHopperState, Step]:
+    h = params.time_step / _SUBSTEPS
+
+    def advance(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], None]:
+        q, qd = carry
+        force = joint_forces(q, qd, action, params) + floor_forces(q, qd, params, h)
+        qd = qd + h * hopper_acceleration(q, qd, force, params)
+        return (q + h * qd, qd), None
+
+    (q, qd), _ = jax.lax.scan(advance, (state.q, state.qd), length=_SUBSTEPS)
+    speed = (q[0] - state.q[0]) / params.time_step
+    state = PlanarHopperState(q=q, qd=qd, t=state.t + 1)
+    terminated = (q[1] < params.least_height) | (jnp.abs(q[2]) > params.largest_pitch)
+    reward = params.forward_weight * speed - params.control_cost * jnp.mean(jnp.square(action))
+    reward = reward + jnp.where(terminated, 0.0, params.healthy_reward)
+    truncated = (state.t >= params.max_steps) & ~terminated
+    metrics = {"x_position": q[0], "x_velocity": speed}
+    return state, Step(_observe(state), reward, terminated, truncated, metrics)

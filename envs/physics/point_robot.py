@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_at_least, check_finite, check_positive
+from envs.containment import attempt, shown
 from envs.core import Step
 from envs.physics.rigid import runge_kutta
 from envs.spaces import Box, as_action
@@ -60,7 +62,8 @@ class PointRobot:
 
     The reward is minus the distance to the goal after the step, less the cost of the push. The observation
     is `[6]` float32: position, velocity, and the way to the goal. `step` ignores its key. It never
-    terminates; truncated after 100 steps of 0.05 s.
+    terminates; truncated after 100 steps of 0.05 s. Metric: `diverged`, 1 for a step at which the simulation
+    failed (see `envs.containment`).
 
     >>> env = PointRobot()
     >>> state, obs = env.reset(jax.random.key(0), env.default_params())
@@ -88,6 +91,19 @@ class PointRobot:
             max_steps=jnp.int32(100),
         )
 
+    def check_params(self, params: PointRobotParams) -> None:
+        """Check that constants are finite, and positive or at least 0 where there is no physics otherwise.
+
+        Raises:
+          ValueError: naming the first that is not.
+        """
+        for name in ("mass", "slip_speed", "time_step"):
+            check_positive(name, getattr(params, name), ())
+        for name in ("friction", "damping", "gravity", "control_cost", "start_range"):
+            check_at_least(name, getattr(params, name), ())
+        check_finite("gear", params.gear, ())
+        check_at_least("max_steps", params.max_steps, (), 1)
+
     def time_limit(self, params: PointRobotParams) -> jax.Array:
         """Return the step at which episodes are truncated."""
         return params.max_steps
@@ -104,29 +120,14 @@ class PointRobot:
         """Return a disc at rest and its goal anywhere in the square, and the observation."""
         places = params.start_range * jax.random.uniform(key, (2, 2), minval=-1.0, maxval=1.0)
         state = PointRobotState(places[0], jnp.zeros(2), places[1], jnp.int32(0))
-        return state, self._observe(state)
+        return state, shown(_observe(state))
 
     def step(
         self, key: jax.Array, state: PointRobotState, action: jax.Array, params: PointRobotParams
     ) -> tuple[PointRobotState, Step]:
         """Return the state two Runge-Kutta steps later; ignores `key`."""
         action = jnp.clip(as_action(self.action_space(params), action), -1.0, 1.0)
-
-        def derivative(y: jax.Array) -> jax.Array:
-            velocity = y[2:]
-            slip = velocity / jnp.sqrt(jnp.sum(jnp.square(velocity)) + jnp.square(params.slip_speed))
-            force = params.gear * action - params.damping * velocity
-            force = force - params.friction * params.mass * params.gravity * slip
-            return jnp.concatenate([velocity, force / params.mass])
-
-        y = jnp.concatenate([state.position, state.velocity])
-        for _ in range(_SUBSTEPS):
-            y = runge_kutta(derivative, y, params.time_step / _SUBSTEPS)
-        state = PointRobotState(position=y[:2], velocity=y[2:], goal=state.goal, t=state.t + 1)
-        distance = jnp.sqrt(jnp.sum(jnp.square(state.goal - state.position)) + 1e-8)
-        reward = -distance - params.control_cost * jnp.mean(jnp.square(action))
-        truncated = state.t >= params.max_steps
-        return state, Step(self._observe(state), reward, jnp.bool_(False), truncated)
+        return attempt(_move, state, shown(_observe(state)), action, params)
 
     def ascii(self, state: PointRobotState, params: PointRobotParams) -> str:
         """Return where the disc and its goal are as text."""
@@ -148,5 +149,26 @@ class PointRobot:
         canvas.disc((at[0], at[1]), 0.06 * reach, render.ORANGE)
         return canvas.array()
 
-    def _observe(self, state: PointRobotState) -> jax.Array:
-        return jnp.concatenate([state.position, state.velocity, state.goal - state.position])
+
+def _move(
+    state: PointRobotState, action: jax.Array, params: PointRobotParams
+) -> tuple[PointRobotState, Step]:
+    def derivative(y: jax.Array) -> jax.Array:
+        velocity = y[2:]
+        slip = velocity / jnp.sqrt(jnp.sum(jnp.square(velocity)) + jnp.square(params.slip_speed))
+        force = params.gear * action - params.damping * velocity
+        force = force - params.friction * params.mass * params.gravity * slip
+        return jnp.concatenate([velocity, force / params.mass])
+
+    y = jnp.concatenate([state.position, state.velocity])
+    for _ in range(_SUBSTEPS):
+        y = runge_kutta(derivative, y, params.time_step / _SUBSTEPS)
+    state = PointRobotState(position=y[:2], velocity=y[2:], goal=state.goal, t=state.t + 1)
+    distance = jnp.sqrt(jnp.sum(jnp.square(state.goal - state.position)) + 1e-8)
+    reward = -distance - params.control_cost * jnp.mean(jnp.square(action))
+    truncated = state.t >= params.max_steps
+    return state, Step(_observe(state), reward, jnp.bool_(False), truncated)
+
+
+def _observe(state: PointRobotState) -> jax.Array:
+    return jnp.concatenate([state.position, state.velocity, state.goal - state.position])

@@ -17,6 +17,7 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
+from envs.checks import check_env_like, check_size
 from envs.core import Obs, Params, Step, unknown
 from envs.physics import fields
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
@@ -24,6 +25,8 @@ from envs.wrappers import WrappedParams, WrappedState, Wrapper
 How = Literal["scale", "add", "set"]
 # Quantities without which there is no physics: they stay greater than 0, where others may vanish.
 _POSITIVE = ("mass", "length", "inertia", "time_step", "timestep")
+# Quantities that are at least 0, also where the nominal value is 0 and shows no sign.
+_NOT_NEGATIVE = ("friction", "damping", "armature", "stiffness")
 # A relative change of the observations below this is rounding, not an effect.
 MIN_EFFECT = 1e-5
 
@@ -39,12 +42,14 @@ class Variation:
         world; the number of a wrapper ("latency", "push", "sensor_noise"); or a path into the params.
       low: the lower end of the range.
       high: the upper end, the same for no variation.
-      how: "scale" multiplies the nominal value, "add" adds to it, "set" takes its place.
+      how: "scale" multiplies the nominal value, "add" adds to it, "set" takes its place. Gravity has the
+        sign of its world: "set" it to -9.81 m/s^2 in Brax, and to 9.81 in the native worlds.
       log: draw uniformly in the logarithm, so that half and double are equally likely.
       select: which entries of the first axis vary (links, joints, motors); None for all.
 
     Raises:
-      ValueError: if the range is not finite, not in order, or cannot be right for what varies.
+      ValueError: if an argument has the wrong type, or if the range is not finite, not in order, or cannot
+        be right for what varies.
 
     >>> Variation("mass", 0.5, 2.0, log=True).label
     'mass'
@@ -58,12 +63,16 @@ class Variation:
     select: tuple[int, ...] | None = None
 
     def __post_init__(self):
+        if not (isinstance(self.name, str) and self.name):
+            raise ValueError(f"`name` must name a quantity, for instance 'mass', got {self.name!r}")
         if self.how not in get_args(How):
             raise ValueError(f"`how` must be one of {get_args(How)}, got {self.how!r}")
+        if not isinstance(self.log, bool | np.bool_):
+            raise ValueError(f"`log` of {self.name!r} must be True or False, got {self.log!r}")
         if self.select is not None:
-            object.__setattr__(self, "select", tuple(int(i) for i in self.select))
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
+            object.__setattr__(self, "select", _entries(self.name, self.select))
+        object.__setattr__(self, "low", as_number(f"`low` of {self.label!r}", self.low))
+        object.__setattr__(self, "high", as_number(f"`high` of {self.label!r}", self.high))
         self.check(self.low, self.high)
 
     @property
@@ -88,6 +97,29 @@ class Variation:
                 f"`low` of {self.label!r} must be at least 0, for a factor below turns the sign, got {low}"
             )
 
+    def nominal(self, params: Params, where: tuple[str, ...]) -> jax.Array:
+        """Return the value `[]` that changes nothing: 1 for a factor, 0 for a summand, else what is there.
+
+        Raises:
+          ValueError: if several entries are set to one value that they do not all have, or may not: traced
+            ones cannot be compared.
+        """
+        if self.how != "set":
+            return jnp.float32(1.0 if self.how == "scale" else 0.0)
+        leaf = jnp.ravel(self._selected(fields.read(params, where[0])))
+        if leaf.size > 1 and (isinstance(leaf, Tracer) or np.ptp(leaf) > 0):
+            got = (
+                "traced (ask outside of jit)"
+                if isinstance(leaf, Tracer)
+                else np.array2string(np.asarray(leaf), threshold=8)
+            )
+            raise ValueError(
+                f"{self.label!r} must have one nominal value where none is given, but how='set' puts one in "
+                f"the place of all entries of {where[0]}, which are {got}; `select` equal ones or use "
+                "how='scale'"
+            )
+        return leaf[0]
+
     def apply(self, params: Params, where: tuple[str, ...], value: jax.Array) -> Params:
         """Return `params` with this quantity, which lies at the paths `where`, changed by `value` `[]`."""
         first = fields.read(params, where[0])
@@ -103,6 +135,9 @@ class Variation:
                 factor = ratio.reshape(ratio.shape + (1,) * (leaf.ndim - ratio.ndim))
                 params = fields.write(params, path, leaf * factor)
         return params
+
+    def _selected(self, leaf: jax.Array) -> jax.Array:
+        return leaf if self.select is None else leaf[np.array(self.select)]
 
     def _chosen(self, new: jax.Array, old: jax.Array) -> jax.Array:
         if self.select is None:
@@ -137,8 +172,8 @@ class Randomized(Wrapper):
       variations: what varies.
 
     Raises:
-      ValueError: if a quantity is unknown (the closest is named) or there twice, or if its range is
-        impossible.
+      ValueError: if `env` or a variation is none, if a quantity is unknown (the closest is named) or there
+        twice, or if its range is impossible.
 
     >>> import envs
     >>> pendulum, _ = envs.make("Pendulum-v1")
@@ -159,9 +194,7 @@ class Randomized(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
-        object.__setattr__(self, "variations", tuple(self.variations))
-        if not self.variations:
-            raise ValueError("`variations` must hold at least one Variation, got none")
+        object.__setattr__(self, "variations", checked_variations(self.env, self.variations))
         labels = [variation.label for variation in self.variations]
         if twice := {label for label in labels if labels.count(label) > 1}:
             raise ValueError(
@@ -191,28 +224,35 @@ class Randomized(Wrapper):
 
         Args:
           params: of this environment.
-          ranges: `(low, high)` of each quantity to change, or one number for both; arrays and tracers pass.
+          ranges: `(low, high)` of each quantity to change, or one number for both. A number may be a tracer
+            or, if the ranges of `params` are `[..., D]`, an array `[...]`; an array is never a pair.
 
         Raises:
           ValueError: for an unknown quantity or an impossible range.
         """
         labels = [variation.label for variation in self.variations]
         low, high = params.values["low"], params.values["high"]
+        _check_named("ranges", ranges, labels)
         for label, ends in ranges.items():
-            if label not in labels:
-                raise ValueError(unknown("variation", label, labels))
-            ends = ends if isinstance(ends, tuple | list) else (ends, ends)
-            if len(ends) != 2:
+            pair = ends if isinstance(ends, tuple | list) else (ends, ends)
+            if len(pair) != 2 or not all(_is_number(x, low.shape[:-1]) for x in pair):
                 raise ValueError(f"the range of {label!r} must be (low, high) or one number, got {ends!r}")
             i = labels.index(label)
-            low, high = low.at[..., i].set(ends[0]), high.at[..., i].set(ends[1])
+            low, high = low.at[..., i].set(pair[0]), high.at[..., i].set(pair[1])
         params = replace(params, values=params.values | {"low": low, "high": high})
         self.check(params)
         return params
 
     def at(self, params: WrappedParams, values: jax.Array) -> WrappedParams:
-        """Return `params` whose robots are all the one of `values` `[D]`."""
-        values = jnp.asarray(values, jnp.float32)
+        """Return `params` whose robots are all the one of `values` `[D]`.
+
+        Raises:
+          ValueError: if there is not one value a variation.
+        """
+        values, size = jnp.asarray(values, jnp.float32), len(self.variations)
+        if values.shape[-1:] != (size,):
+            labels = ", ".join(variation.label for variation in self.variations)
+            raise ValueError(f"`values` must have shape [{size}], one each of {labels}, got {values.shape}")
         return replace(params, values=params.values | {"low": values, "high": values})
 
     def grid(self, params: WrappedParams, axes: Mapping[str, Sequence[float]]) -> WrappedParams:
@@ -221,34 +261,41 @@ class Randomized(Wrapper):
         Quantities that `axes` does not name are nominal. See `jaxrl.robustness.evaluate_grid`.
 
         Raises:
-          ValueError: for an unknown quantity or an impossible value.
+          ValueError: for an unknown quantity or an impossible value, or if a quantity that `axes` does not
+            name has no nominal value; see `Variation.nominal`.
         """
-        points = np.stack([x.ravel() for x in np.meshgrid(*axes.values(), indexing="ij")])
-        nominal = self.nominal(params)
-        values = jnp.broadcast_to(nominal, (points.shape[1], len(nominal)))
-        params = self.at(params, values)
-        for label, column in zip(axes, points, strict=True):
-            params = self.with_ranges(params, {label: jnp.asarray(column, jnp.float32)})
-        wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (points.shape[1], *jnp.shape(x))), params.env)
+        _check_named("axes", axes, [variation.label for variation in self.variations])
+        if not axes:
+            raise ValueError("`axes` must name at least one quantity, got none")
+        for label, axis in axes.items():
+            if np.ndim(axis) != 1 or not np.size(axis) or np.asarray(axis).dtype.kind not in "iuf":
+                raise ValueError(f"`axes` of {label!r} must hold at least one number, got {axis!r}")
+        points = [x.ravel() for x in np.meshgrid(*axes.values(), indexing="ij")]
+        column, size = dict(zip(axes, points, strict=True)), len(points[0])
+        where = self._paths(params.env)
+        columns = [
+            jnp.asarray(column[variation.label], jnp.float32)
+            if variation.label in column
+            else jnp.full(size, variation.nominal(params.env, places), jnp.float32)
+            for variation, places in zip(self.variations, where, strict=True)
+        ]
+        params = self.at(params, jnp.stack(columns, axis=-1))
+        self.check(params)
+        wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (size, *jnp.shape(x))), params.env)
         values = {
-            name: value
-            if name in ("low", "high")
-            else jnp.broadcast_to(value, (points.shape[1], *value.shape))
+            name: value if name in ("low", "high") else jnp.broadcast_to(value, (size, *value.shape))
             for name, value in params.values.items()
         }
         return WrappedParams(wide, values)
 
     def nominal(self, params: WrappedParams) -> jax.Array:
-        """Return the values `[D]` that change nothing: 1 for a factor, 0 for a summand, else the mean."""
+        """Return the values `[D]` that change nothing.
 
-        def one(variation, where):
-            if variation.how == "set":
-                leaf = fields.read(params.env, where[0])
-                return jnp.mean(leaf if variation.select is None else leaf[np.array(variation.select)])
-            return jnp.float32(1.0 if variation.how == "scale" else 0.0)
-
+        Raises:
+          ValueError: if a quantity has none; see `Variation.nominal`.
+        """
         pairs = zip(self.variations, self._paths(params.env), strict=True)
-        return jnp.stack([one(variation, where) for variation, where in pairs]).astype(jnp.float32)
+        return jnp.stack([v.nominal(params.env, where) for v, where in pairs]).astype(jnp.float32)
 
     def check(self, params: WrappedParams) -> None:
         """Check the names and the ranges of `params`; traced ranges pass.
@@ -257,6 +304,8 @@ class Randomized(Wrapper):
           ValueError: naming the quantity, its range, and what would be accepted.
         """
         where = self._paths(params.env)
+        for variation, places in zip(self.variations, where, strict=True):
+            _check_select(variation, places[0], jnp.shape(fields.read(params.env, places[0])))
         low, high = params.values["low"], params.values["high"]
         if any(isinstance(x, Tracer) for x in (low, high, *jax.tree.leaves(params.env))):
             return
@@ -267,25 +316,27 @@ class Randomized(Wrapper):
             at = int(np.argmax(wrong) if wrong.any() else np.argmin(ends[0]))
             variation.check(float(ends[0][at]), float(ends[1][at]))
             variation.check(float(ends[0].min()), float(ends[1].max()))
-            nominal = np.asarray(fields.read(params.env, places[0]))
-            if variation.select is not None and not all(
-                -len(nominal) <= j < len(nominal) for j in variation.select
-            ):
-                raise ValueError(
-                    f"`select` of {variation.name!r} must hold entries of {places[0]} {list(nominal.shape)}, "
-                    f"got {variation.select}"
-                )
-            with jax.ensure_compile_time_eval():
-                changed = variation.apply(params.env, places, jnp.float32(ends[0].min()))
-                least = np.asarray(fields.read(changed, places[0]))
-            strict = any(word in places[0].rpartition(".")[2] for word in _POSITIVE)
-            bad = (nominal > 0) & (least <= 0 if strict else least < 0)
-            if bad.any():
-                rule = "greater than 0" if strict else "at least 0"
-                raise ValueError(
-                    f"`low` of {variation.label!r} must keep {places[0]} {rule}, but {ends[0].min():.6g} "
-                    f"({variation.how}) makes it {float(least[bad].min()):.6g}"
-                )
+            self._check_bounds(variation, places, params.env, "low", ends[0].min())
+            self._check_bounds(variation, places, params.env, "high", ends[1].max())
+
+    def _check_bounds(
+        self, variation: Variation, where: tuple[str, ...], params: Params, end: str, value: float
+    ) -> None:
+        nominal, field = np.asarray(fields.read(params, where[0])), where[0].rpartition(".")[2]
+        with jax.ensure_compile_time_eval():
+            changed = variation.apply(params, where, jnp.float32(value))
+            new = np.asarray(fields.read(changed, where[0]))
+        least, most = fields.bounds(self.env, variation.name)
+        strict = any(word in field for word in _POSITIVE)
+        signed = (nominal > 0) | ((nominal == 0) & any(word in field for word in _NOT_NEGATIVE))
+        bad = (new < least) | (new > most) | (signed & (new <= 0 if strict else new < 0))
+        if bad.any():
+            rule = "greater than 0" if strict else "at least 0"
+            rule = rule if most == math.inf else f"from {least:g} to {most:g}"
+            raise ValueError(
+                f"`{end}` of {variation.label!r} must keep {where[0]} {rule}, but {value:.6g} "
+                f"({variation.how}) makes it {float(new[bad][0]):.6g}"
+            )
 
     # Robots ----------------------------------------------------------------------------------------------
 
@@ -343,6 +394,87 @@ class Randomized(Wrapper):
         return [fields.paths(self.env, params, variation.name) for variation in self.variations]
 
 
+def as_number(name: str, value: Any) -> float:
+    """Return `value`, one number that is known before the compile, as a float.
+
+    Raises:
+      ValueError: naming it and what came.
+
+    >>> as_number("`low`", "a")
+    Traceback (most recent call last):
+    ...
+    ValueError: `low` must be a number, got 'a'
+    """
+    if isinstance(value, Tracer) or not _is_number(value, ()):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
+def checked_variations(env: Any, variations: Any) -> tuple[Variation, ...]:
+    """Return `variations` of `env` as a tuple.
+
+    Raises:
+      ValueError: if `env` is no environment, or `variations` are none.
+    """
+    check_env_like(env)
+    example = 'for instance (Variation("mass", 0.5, 2.0),)'
+    if not isinstance(variations, Sequence) or any(not isinstance(x, Variation) for x in variations):
+        raise ValueError(f"`variations` must be a sequence of Variations, {example}, got {variations!r}")
+    if not variations:
+        raise ValueError(f"`variations` must hold at least one Variation, {example}, got none")
+    return tuple(variations)
+
+
+def check_randomized(env: Any) -> None:
+    """Check that `env` is a `Randomized`.
+
+    Raises:
+      ValueError: naming what came.
+    """
+    if not isinstance(env, Randomized):
+        got = getattr(env, "id", type(env).__name__)
+        raise ValueError(f"`env` must be an envs.physics.Randomized, which says what varies, got {got!r}")
+
+
+def _is_number(value: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether `value` is a real number, or an array of `shape` of them; tracers are."""
+    if not isinstance(value, jax.Array):
+        if isinstance(value, str | bytes | Mapping | Sequence) or value is None:
+            return False
+        value = np.asarray(value)
+    is_real = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
+    return is_real and value.shape in ((), shape)
+
+
+def _entries(name: str, select: Any) -> tuple[int, ...]:
+    indices = np.asarray(select if isinstance(select, Sequence | np.ndarray) else None)
+    if indices.ndim != 1 or not indices.size or indices.dtype.kind not in "iu":
+        raise ValueError(f"`select` of {name!r} must hold at least one index, as (0,) does, got {select!r}")
+    return tuple(int(i) for i in indices)
+
+
+def _check_select(variation: Variation, path: str, shape: tuple[int, ...]) -> None:
+    if variation.select is None:
+        return
+    if not shape:
+        raise ValueError(
+            f"`select` of {variation.name!r} must be None, for {path} is one number, got {variation.select}"
+        )
+    if not all(-shape[0] <= i < shape[0] for i in variation.select):
+        raise ValueError(
+            f"`select` of {variation.name!r} must hold entries of {path} {list(shape)}, "
+            f"got {variation.select}"
+        )
+
+
+def _check_named(argument: str, named: Any, labels: list[str]) -> None:
+    if not isinstance(named, Mapping):
+        raise ValueError(f"`{argument}` must be a mapping from {', '.join(labels)}, got {named!r}")
+    for label in named:
+        if label not in labels:
+            raise ValueError(unknown("variation", str(label), labels))
+
+
 def probe(
     env: Randomized,
     params: WrappedParams | None = None,
@@ -353,7 +485,8 @@ def probe(
 
         effect = max over both ends of  rms(obs - nominal obs) / rms(nominal obs - first obs)
 
-    over `num_steps` steps of the same random actions from the same start.
+    over `num_steps` steps of the same random actions from the same start. Both ends must have an effect, but
+    one that is the nominal value: a range of which a part does nothing is narrower than it says.
 
     Args:
       env: what varies.
@@ -362,34 +495,51 @@ def probe(
       num_steps: how far to look.
 
     Raises:
-      ValueError: if a variation has no effect in this world, though its field exists, or changes nothing
-        because its range is the nominal value.
+      ValueError: if a variation has no effect in this world, though its field exists, or none at one end of
+        its range, or changes nothing because its range is the nominal value; if the nominal robot's
+        observations are not finite or its simulation diverges; or if `num_steps` is not positive.
 
     >>> import envs
     >>> effects = probe(Randomized(envs.make("Pendulum-v1")[0], (Variation("mass", 0.5, 2.0),)))
     >>> effects["mass"] > 0.1
     True
     """
+    check_randomized(env)
+    check_size("num_steps", num_steps)
     ranges: WrappedParams = env.default_params() if params is None else params
     key = jax.random.key(0) if key is None else key
     env.check(ranges)
-    effects = np.asarray(_effects(env, num_steps, ranges, key))
-    labels = [variation.label for variation in env.variations]
+    nominal = env.nominal(ranges)
+    effects, is_sound = (np.asarray(x) for x in _effects(env, num_steps, ranges, nominal, key))
+    where = f"{fields.world(env)} ({env.env.id}) within {num_steps} random steps"
+    if not is_sound:
+        raise ValueError(f"`params` must hold a nominal robot that stays finite, but it diverges in {where}")
     # What is not finite is an effect, too: the robot fell apart.
     effects = np.where(np.isfinite(effects), effects, np.inf)
-    dead = [label for label, effect in zip(labels, effects, strict=True) if effect < MIN_EFFECT]
-    if dead:
-        alive = [label for label in labels if label not in dead] or ["none"]
+    ends = np.stack([ranges.values["low"], ranges.values["high"]])
+    inert = effects < MIN_EFFECT
+    is_nominal = np.isclose(ends, np.asarray(nominal))
+    dead = np.where(inert.all(axis=0), True, inert & ~is_nominal)
+    labels = [variation.label for variation in env.variations]
+    if dead.any():
+        alive = [label for i, label in enumerate(labels) if not dead[:, i].any()] or ["none"]
+        named = [
+            f"{label!r}" + ("" if dead[:, i].all() else f" at {ends[dead[:, i], i][0]:.6g}")
+            for i, label in enumerate(labels)
+            if dead[:, i].any()
+        ]
         raise ValueError(
-            f"`variations` must change the dynamics, but {', '.join(map(repr, dead))} changes nothing in "
-            f"{fields.world(env)} ({env.env.id}) within {num_steps} random steps; "
-            f"with effect: {', '.join(alive)}"
+            f"`variations` must change the dynamics at both ends, but {', '.join(named)} changes nothing in "
+            f"{where}; with effect: {', '.join(alive)}"
         )
-    return dict(zip(labels, effects.tolist(), strict=True))
+    return dict(zip(labels, effects.max(axis=0).tolist(), strict=True))
 
 
 @partial(jax.jit, static_argnames=("env", "num_steps"))
-def _effects(env: Randomized, num_steps: int, params: WrappedParams, key: jax.Array) -> jax.Array:
+def _effects(
+    env: Randomized, num_steps: int, params: WrappedParams, nominal: jax.Array, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the effects of both ends `[2, D]`, and whether the nominal robot `[D]` stayed finite."""
     key_reset, key_actions, key_steps = jax.random.split(key, 3)
     size = len(env.variations)
     space = env.action_space(params)
@@ -402,21 +552,21 @@ def _effects(env: Randomized, num_steps: int, params: WrappedParams, key: jax.Ar
 
         def step(state, at):
             state, out = env.env.step(at[0], state, at[1], robot)
-            return state, _flat(out.obs)
+            return state, (_flat(out.obs), out.metrics.get("diverged", jnp.float32(0.0)))
 
         return _flat(obs), jax.lax.scan(step, state, (keys, actions))[1]
 
-    nominal = env.nominal(params)
     ends = jnp.stack([params.values["low"], params.values["high"]])
     changed = jnp.where(jnp.eye(size, dtype=bool)[None], ends[:, None, :], nominal[None, None])
     rows = jnp.concatenate([nominal[None], changed.reshape(2 * size, size)])
-    first, later = jax.vmap(observed)(rows)
+    first, (later, diverged) = jax.vmap(observed)(rows)
+    is_sound = jnp.isfinite(first[0]).all() & jnp.isfinite(later[0]).all() & ~(diverged[0] > 0).any()
 
     def rms(x):
         return jnp.sqrt(jnp.mean(jnp.square(x), axis=(-2, -1)))
 
     moved = rms(later[0] - first[0][None])
-    return jnp.max(rms(later[1:] - later[:1]).reshape(2, size), axis=0) / (moved + 1e-9)
+    return rms(later[1:] - later[:1]).reshape(2, size) / (moved + 1e-9), is_sound
 
 
 def _flat(obs: Obs) -> jax.Array:

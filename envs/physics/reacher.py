@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs.checks import check_at_least, check_finite, check_positive
+from envs.containment import attempt, shown
 from envs.core import Step
 from envs.physics.rigid import acceleration, runge_kutta
 from envs.spaces import Box, as_action
@@ -59,6 +61,7 @@ class Reacher:
     The reward is minus the distance between tip and target after the step, less the cost of the torques. The
     observation is `[10]` float32: cosine and sine of both angles, both velocities, the target, and the way
     from the tip to it. `step` ignores its key. It never terminates; truncated after 100 steps of 0.04 s.
+    Metric: `diverged`, 1 for a step at which the simulation failed (see `envs.containment`).
 
     >>> env = Reacher()
     >>> state, obs = env.reset(jax.random.key(0), env.default_params())
@@ -86,6 +89,20 @@ class Reacher:
             max_steps=jnp.int32(100),
         )
 
+    def check_params(self, params: ReacherParams) -> None:
+        """Check that constants are finite, and positive or at least 0 where there is no physics otherwise.
+
+        Raises:
+          ValueError: naming the first that is not.
+        """
+        for name, shape in (("mass", (2,)), ("length", (2,)), ("time_step", ())):
+            check_positive(name, getattr(params, name), shape)
+        for name in ("damping", "armature", "control_cost", "start_velocity"):
+            check_at_least(name, getattr(params, name), ())
+        for name in ("gear", "gravity"):
+            check_finite(name, getattr(params, name), ())
+        check_at_least("max_steps", params.max_steps, (), 1)
+
     def time_limit(self, params: ReacherParams) -> jax.Array:
         """Return the step at which episodes are truncated."""
         return params.max_steps
@@ -108,25 +125,14 @@ class Reacher:
         radius, heading = jnp.sum(params.length) * jnp.sqrt(draws[0]), 2 * math.pi * draws[1]
         target = radius * jnp.stack([jnp.cos(heading), jnp.sin(heading)])
         state = ReacherState(angle=angle, velocity=velocity, target=target, t=jnp.int32(0))
-        return state, _observe(state, params)
+        return state, shown(_observe(state, params))
 
     def step(
         self, key: jax.Array, state: ReacherState, action: jax.Array, params: ReacherParams
     ) -> tuple[ReacherState, Step]:
         """Return the state one Runge-Kutta step later; ignores `key`."""
         action = jnp.clip(as_action(self.action_space(params), action), -1.0, 1.0)
-
-        def derivative(y: jax.Array) -> jax.Array:
-            torque = params.gear * action - params.damping * y[2:]
-            return jnp.concatenate([y[2:], _acceleration(y[:2], y[2:], torque, params)])
-
-        y = runge_kutta(derivative, jnp.concatenate([state.angle, state.velocity]), params.time_step)
-        state = ReacherState(angle=y[:2], velocity=y[2:], target=state.target, t=state.t + 1)
-        gap = state.target - joints(state.angle, params.length)[1]
-        reward = -jnp.sqrt(jnp.sum(jnp.square(gap)) + 1e-8)
-        reward = reward - params.control_cost * jnp.mean(jnp.square(action))
-        truncated = state.t >= params.max_steps
-        return state, Step(_observe(state, params), reward, jnp.bool_(False), truncated)
+        return attempt(_move, state, shown(_observe(state, params)), action, params)
 
     def ascii(self, state: ReacherState, params: ReacherParams) -> str:
         """Return where the tip and its target are as text."""
@@ -163,6 +169,20 @@ def place(angle: jax.Array, length: jax.Array) -> jax.Array:
     ends = joints(angle, length)
     starts = jnp.stack([jnp.zeros(2), ends[0]])
     return jnp.concatenate([0.5 * (starts + ends), jnp.cumsum(angle)[:, None]], axis=-1)
+
+
+def _move(state: ReacherState, action: jax.Array, params: ReacherParams) -> tuple[ReacherState, Step]:
+    def derivative(y: jax.Array) -> jax.Array:
+        torque = params.gear * action - params.damping * y[2:]
+        return jnp.concatenate([y[2:], _acceleration(y[:2], y[2:], torque, params)])
+
+    y = runge_kutta(derivative, jnp.concatenate([state.angle, state.velocity]), params.time_step)
+    state = ReacherState(angle=y[:2], velocity=y[2:], target=state.target, t=state.t + 1)
+    gap = state.target - joints(state.angle, params.length)[1]
+    reward = -jnp.sqrt(jnp.sum(jnp.square(gap)) + 1e-8)
+    reward = reward - params.control_cost * jnp.mean(jnp.square(action))
+    truncated = state.t >= params.max_steps
+    return state, Step(_observe(state, params), reward, jnp.bool_(False), truncated)
 
 
 def _acceleration(

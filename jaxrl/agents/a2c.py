@@ -15,11 +15,11 @@ from flax import struct
 
 from envs.core import Environment, Params
 from jaxrl import ops
-from jaxrl.agents import on_policy
+from jaxrl.agents import inputs, on_policy
 from jaxrl.agents.actor_critic import Model
 from jaxrl.agents.on_policy import Batch
 from jaxrl.algorithm import Algorithm, Metrics
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.rollout import episode_metrics
 
 
@@ -53,7 +53,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
     Raises:
       ValueError: if a field of `config` is out of its range, or the spaces cannot be served.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     learner = on_policy.make(env, params, config)
     optimizer = optax.chain(
         optax.clip_by_global_norm(config.max_grad_norm),

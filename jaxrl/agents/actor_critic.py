@@ -15,10 +15,8 @@ from flax import struct
 
 from envs.spaces import Box, Dict, Space, flat_size
 from jaxrl import distributions
+from jaxrl.agents.inputs import ACTION_MASK, PRIVILEGED
 from jaxrl.nets import ActorCritic, RecurrentActorCritic, encode, encoded_shape
-
-ACTION_MASK = "action_mask"
-PRIVILEGED = "privileged"
 
 
 @struct.dataclass

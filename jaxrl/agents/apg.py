@@ -22,11 +22,11 @@ from flax import struct
 from envs.core import Environment, Params
 from envs.spaces import Box
 from jaxrl import ops
-from jaxrl.agents import on_policy
+from jaxrl.agents import inputs, on_policy
 from jaxrl.agents.actor_critic import join, split
 from jaxrl.agents.on_policy import Learner, State
 from jaxrl.algorithm import Algorithm
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.nets.mlp import ACTIVATIONS
 from jaxrl.rollout import episode_metrics
 
@@ -72,9 +72,9 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
 
     Raises:
       ValueError: if a field of `config` is out of its range, the sizes do not divide, or the actions are not
-        continuous.
+        continuous; when `step` is traced, if no gradient flows back through a step of `env`.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     actions = env.action_space(params)
     if not isinstance(actions, Box):
         raise ValueError(
@@ -96,9 +96,17 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         key_rollout, key_update, key = jax.random.split(state.key, 3)
         (actor, critic), (actor_opt, critic_opt) = split(state.params), state.opt_state
         now = replace(config, entropy_coefficient=learner.entropy_coefficient(t))
-        gradient, (state, rollout, next_value, metrics) = jax.grad(loss, has_aux=True)(
-            actor, learner, key_rollout, replace(state, key=key), now
-        )
+        try:
+            gradient, (state, rollout, next_value, metrics) = jax.grad(loss, has_aux=True)(
+                actor, learner, key_rollout, replace(state, key=key), now
+            )
+        except ValueError as error:
+            if "Reverse-mode differentiation" not in str(error):
+                raise
+            raise ValueError(
+                f"`env` must be differentiable, but a step of {env.id!r} holds a loop of unknown length, as "
+                "those of Brax's mjx do; its spring, positional and generalized can be differentiated"
+            ) from None
         if config.axis_name is not None:
             gradient = jax.lax.pmean(gradient, config.axis_name)
         rate = learner.learning_rate(t, config.learning_rate)

@@ -11,9 +11,9 @@ from flax import struct
 from jax.core import Tracer
 
 from envs.core import Environment, Params
-from jaxrl.agents import deep_q
+from jaxrl.agents import deep_q, inputs
 from jaxrl.algorithm import Algorithm
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.ops import values as ops
 
 
@@ -45,7 +45,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, sizes do not fit each other, the actions are
         not discrete, or the replay does not fit in memory.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     low, high = config.min_value, config.max_value
     network = deep_q.network(env, params, config, num_outputs=config.num_atoms)
     support = low + (high - low) * jnp.linspace(0.0, 1.0, config.num_atoms)

@@ -18,10 +18,10 @@ import optax
 from flax import struct
 
 from envs.core import Environment, Params
-from jaxrl.agents import off_policy
+from jaxrl.agents import inputs, off_policy
 from jaxrl.agents.off_policy import Batch, Weights
 from jaxrl.algorithm import Algorithm, num_actions
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.explore import schedules, selection
 from jaxrl.nets import QNetwork, encoded_shape
 from jaxrl.nets.initializers import INITIALIZERS
@@ -97,7 +97,7 @@ def make(env: Environment, params: Params, config: Config, method: Method) -> Al
       ValueError: if a field of `config` is out of its range, sizes do not fit each other, or the replay
         does not fit in memory.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     steps_per_iteration = config.num_envs * config.num_steps
     optimizer = off_policy.adam(config)
     epsilon = schedules.linear(

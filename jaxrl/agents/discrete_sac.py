@@ -20,12 +20,12 @@ from jax.core import Tracer
 
 from envs.core import Environment, Params
 from jaxrl import ops
-from jaxrl.agents import off_policy, sac
+from jaxrl.agents import inputs, off_policy, sac
 from jaxrl.agents import replay_actor_critic as shared
 from jaxrl.agents.off_policy import Batch
 from jaxrl.agents.replay_actor_critic import Critics, Networks
 from jaxrl.algorithm import Algorithm, num_actions
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.distributions import Categorical
 from jaxrl.nets import encoded_shape
 from jaxrl.ops import soft_values
@@ -116,7 +116,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, sizes do not fit each other, the actions are
         not discrete, or the replay does not fit in memory.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     count = num_actions(env, params)
     x_shape = encoded_shape(env.observation_space(params), flatten=not config.channels)
     network = shared.make_actor(config, count)

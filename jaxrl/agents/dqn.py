@@ -11,9 +11,9 @@ import optax
 from flax import struct
 
 from envs.core import Environment, Params
-from jaxrl.agents import deep_q
+from jaxrl.agents import deep_q, inputs
 from jaxrl.algorithm import Algorithm
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.ops import values as ops
 
 
@@ -44,7 +44,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, sizes or options do not fit each other, the
         actions are not discrete, or the replay does not fit in memory.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     if config.munchausen and (config.double or config.n_step != 1):
         raise ValueError(
             "`munchausen` must go with double=False and n_step=1, got "

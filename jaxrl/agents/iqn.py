@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Environment, Params
-from jaxrl.agents import deep_q
+from jaxrl.agents import deep_q, inputs
 from jaxrl.algorithm import Algorithm, num_actions
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.nets import ImplicitQuantileNetwork, encoded_shape
 from jaxrl.ops import values as ops
 
@@ -39,7 +39,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, sizes or options do not fit each other, the
         actions are not discrete, or the replay does not fit in memory.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     for name in ("dueling", "noisy"):
         if getattr(config, name):
             raise ValueError(f"`{name}` must be False for IQN, whose network has neither; rainbow has both")

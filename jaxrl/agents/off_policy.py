@@ -25,6 +25,7 @@ from jax.core import Tracer
 from envs.core import Environment, Params, time_limit
 from envs.vector import ResetMode, VecEnv, VecState
 from jaxrl import normalize
+from jaxrl.agents.inputs import refuse_special
 from jaxrl.algorithm import Algorithm, Metrics, Policy
 from jaxrl.config import static, traced
 from jaxrl.explore import schedules
@@ -264,6 +265,7 @@ def make(
     drawing = drawing or transitions(config)
     vec = VecEnv(env, config.num_envs, reset=config.reset)
     obs_space, flatten = env.observation_space(params), not config.channels
+    refuse_special(obs_space)
     steps_per_iteration = config.num_envs * config.num_steps
     rows = config.buffer_size // config.num_envs
     ring = Ring(

@@ -306,7 +306,13 @@ def make(env: Environment, params: Params, config: Config, in_stretches: bool = 
 
     def values(model_params, rollout):
         value = unrows(model.critic(model_params, rollout.x))
-        return value, model.value_after(model_params, rollout.memory_after, rollout.next_x)
+        next_value = model.value_after(model_params, rollout.memory_after, rollout.next_x)
+        if has_memory:
+            # `memory_after` is what the rollout's own parameters remembered. Within a stretch the memory of
+            # `model_params` is at hand, with which the value of s' is that of the next state.
+            done = (rollout.terminated | rollout.truncated)[:-1]
+            next_value = next_value.at[:-1].set(jnp.where(done, next_value[:-1], value[1:]))
+        return value, next_value
 
     def batch(rollout, value, advantage, target):
         parts = (rollout.action, rollout.log_prob, value, advantage, target)

@@ -22,11 +22,11 @@ from flax import struct
 
 from envs.core import Environment, Params
 from jaxrl import ops
-from jaxrl.agents import on_policy
+from jaxrl.agents import inputs, on_policy
 from jaxrl.agents.actor_critic import Model, make_model
 from jaxrl.agents.on_policy import Batch, State
 from jaxrl.algorithm import Algorithm, Metrics
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.rollout import episode_metrics
 
 __all__ = ["Batch", "Config", "Model", "State", "loss", "make", "make_model"]
@@ -86,7 +86,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, the sizes do not divide, or the spaces cannot
         be served.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     anew_in_minibatches = config.recompute_advantages == "minibatch"
     learner = on_policy.make(env, params, config, in_stretches=anew_in_minibatches)
     model = learner.model
@@ -226,7 +226,9 @@ def _adapt_rate(rate: jax.Array, kl: jax.Array, config: Config) -> jax.Array:
     """Return the learning rate after a minibatch with divergence `kl` from the rollout's policy."""
     kl = _mean(kl, config)
     low, high = RATE_BOUNDS
-    slower, faster = jnp.maximum(rate / RATE_FACTOR, low), jnp.minimum(rate * RATE_FACTOR, high)
+    # A rate that began beyond a bound is not brought back by a step in the wrong direction.
+    slower = jnp.minimum(jnp.maximum(rate / RATE_FACTOR, low), rate)
+    faster = jnp.maximum(jnp.minimum(rate * RATE_FACTOR, high), rate)
     rate = jnp.where(kl > 2.0 * config.target_kl, slower, rate)
     return jnp.where((kl > 0.0) & (kl < 0.5 * config.target_kl), faster, rate)
 

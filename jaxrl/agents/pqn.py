@@ -16,9 +16,10 @@ from flax import struct
 from envs.core import Environment, Params
 from envs.vector import VecEnv, VecState
 from jaxrl import ops
+from jaxrl.agents import inputs
 from jaxrl.agents.deep_q import QConfig, network
 from jaxrl.algorithm import Algorithm, Policy
-from jaxrl.config import check_minibatches, static, traced, validate
+from jaxrl.config import check_minibatches, static, traced
 from jaxrl.explore import schedules, selection
 from jaxrl.nets import encode
 from jaxrl.ops.diagnostics import dead_units
@@ -66,10 +67,11 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, the sizes do not divide, or the actions are
         not discrete.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     batch_size = check_minibatches(config.num_envs, config.num_steps, config.num_minibatches)
     vec = VecEnv(env, config.num_envs, reset=config.reset)
     obs_space = env.observation_space(params)
+    inputs.refuse_special(obs_space)
     net = network(env, params, config)
     optimizer = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_radam())
     epsilon = schedules.linear(

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Environment, Params
-from jaxrl.agents import deep_q
+from jaxrl.agents import deep_q, inputs
 from jaxrl.algorithm import Algorithm
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.ops import values as ops
 
 
@@ -33,7 +33,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, sizes do not fit each other, the actions are
         not discrete, or the replay does not fit in memory.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     network = deep_q.network(env, params, config, num_outputs=config.num_quantiles)
     levels = (jnp.arange(config.num_quantiles, dtype=jnp.float32) + 0.5) / config.num_quantiles
 

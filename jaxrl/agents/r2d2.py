@@ -24,10 +24,10 @@ from jax import lax
 
 from envs.core import Environment, Params
 from jaxrl import ops
-from jaxrl.agents import deep_q, off_policy
+from jaxrl.agents import deep_q, inputs, off_policy
 from jaxrl.agents.off_policy import Weights
 from jaxrl.algorithm import Algorithm, num_actions
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.explore import schedules, selection
 from jaxrl.nets import RecurrentQNetwork, encoded_shape
 from jaxrl.nets.recurrent import Cell
@@ -233,7 +233,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, sizes or options do not fit each other, the
         actions are not discrete, or the replay does not fit in memory.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     model = network(env, params, config)
     steps_per_iteration = config.num_envs * config.num_steps
     optimizer = off_policy.adam(config)

@@ -23,11 +23,11 @@ from flax import struct
 
 from envs.core import Environment, Params, time_limit
 from jaxrl import ops
-from jaxrl.agents import on_policy
+from jaxrl.agents import inputs, on_policy
 from jaxrl.agents.actor_critic import Model, join, split
 from jaxrl.agents.on_policy import Batch
 from jaxrl.algorithm import Algorithm, Metrics
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.rollout import episode_metrics
 
 
@@ -66,7 +66,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, the sizes do not divide, the spaces cannot be
         served, or, without a baseline, an episode need not end within a rollout.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     learner = on_policy.make(env, params, config)
     on_policy.check_rows(learner, config.num_minibatches)
     limit = time_limit(env, params)

@@ -20,12 +20,12 @@ from flax import struct
 from jax import lax
 
 from envs.core import Environment, Params
-from jaxrl.agents import off_policy
+from jaxrl.agents import inputs, off_policy
 from jaxrl.agents import replay_actor_critic as shared
 from jaxrl.agents.off_policy import Batch, Weights
 from jaxrl.agents.replay_actor_critic import Critics, Networks
 from jaxrl.algorithm import Algorithm
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.distributions import TanhGaussian
 from jaxrl.nets import encoded_shape
 from jaxrl.nets.estimator import Estimator
@@ -210,7 +210,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, sizes do not fit each other, the actions
         cannot be served, or the replay does not fit in memory.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     scale = shared.action_scale(env, params)
     x_shape = encoded_shape(env.observation_space(params), flatten=not config.channels)
     network = shared.make_actor(config, 2 * scale.size)

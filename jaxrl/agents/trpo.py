@@ -19,11 +19,11 @@ from jax.flatten_util import ravel_pytree
 
 from envs.core import Environment, Params
 from jaxrl import ops
-from jaxrl.agents import on_policy
+from jaxrl.agents import inputs, on_policy
 from jaxrl.agents.actor_critic import Model, join, split
 from jaxrl.agents.on_policy import Batch
 from jaxrl.algorithm import Algorithm, Metrics
-from jaxrl.config import static, traced, validate
+from jaxrl.config import static, traced
 from jaxrl.rollout import episode_metrics
 
 
@@ -70,7 +70,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
       ValueError: if a field of `config` is out of its range, the sizes do not divide, or the spaces cannot
         be served.
     """
-    validate(config)
+    inputs.check(env, params, config, Config)
     learner = on_policy.make(env, params, config)
     on_policy.check_rows(learner, config.num_minibatches)
     optimizer = optax.chain(

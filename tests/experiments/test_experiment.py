@@ -1,6 +1,7 @@
 """Resolving a spec fills in every hyperparameter and finds every fault before a compile."""
 
 import jax
+import numpy as np
 import pytest
 
 from experiments.experiment import parse, resolve
@@ -43,6 +44,17 @@ def test_environment_parameters_are_replaced_in_their_own_type():
     assert (int(params.max_steps), float(params.gravity)) == (20, 5.0)
     default = resolve(make()).params
     assert jax.tree.map(lambda x: x.dtype, params) == jax.tree.map(lambda x: x.dtype, default)
+
+
+def test_a_simulators_constants_are_named_with_dots():
+    def resolved(**constants):
+        return resolve(make(env="brax/inverted_pendulum", env_params=constants)).params.sys
+
+    sys = resolved(**{"sys.opt.timestep": 0.01, "sys.gravity": (0.0, 0.0, -1.6)})
+    assert float(sys["opt.timestep"]) == np.float32(0.01)
+    np.testing.assert_allclose(sys["gravity"], [0.0, 0.0, -1.6], rtol=1e-6)
+    with pytest.raises(SpecError, match=r"unknown parameter of brax/.*'sys\.opt\.timestep'"):
+        resolved(**{"sys.opt.timestp": 0.01})
 
 
 @pytest.mark.parametrize(

@@ -66,3 +66,23 @@ def test_a_run_warns_of_the_seeds_whose_values_exploded(tmp_path):
     excess = store.read_arrays(outcome.path / "metrics.npz")["metrics/episode_overestimation"]
     assert np.all(np.isnan(excess[..., :-1])) and np.all(np.isfinite(excess[..., -1]))
     assert np.all(np.abs(excess[0, :, -1]) < 20) and np.all(np.abs(excess[1, :, -1]) > 1000)
+
+
+def test_a_run_warns_of_simulations_that_diverged_and_goes_on(tmp_path):
+    """A hopper whose joints are damped 400-fold blows up at once; the seed learns from what was sound."""
+    spec = RunSpec(
+        "ppo",
+        "PlanarHopper-v1",
+        128,
+        seeds=(4,),
+        evaluations=1,
+        eval_episodes=1,
+        env_params={"damping": 400.0},
+        config={"num_envs": 4, "num_steps": 16, "hidden_sizes": (8,), "normalize_observations": True},
+    )
+    text = io.StringIO()
+    outcome = runner.run(spec, tmp_path, progress=Progress(Console(file=text, width=200)))
+    (line,) = store.read_manifest(outcome.path)["contained"]
+    assert line.startswith("the configuration: seed 4 (") and "episodes, from step" in line, line
+    assert f"warning: simulations diverged, and were truncated: {line}" in text.getvalue()
+    assert outcome.status == "finished" and not outcome.diverged

@@ -114,6 +114,48 @@ def test_a_start_may_be_a_measured_state():
     np.testing.assert_allclose(fit.values, TRUE, rtol=0.01)
 
 
+@pytest.mark.parametrize("method", [identify.cross_entropy, identify.gauss_newton])
+def test_a_robot_beyond_the_ranges_is_not_said_to_be_known(method):
+    data, ranges = data_of(TRUE), ENV.with_ranges(RANGES, {"mass": (0.3, 1.2)})
+    fit = jax.jit(lambda key: method(ENV, ranges, data, key))(KEY)
+    assert float(fit.values[0]) == pytest.approx(1.2, rel=1e-3) and float(fit.error) > 1e-5
+    assert float(fit.spread[0]) == np.inf
+    assert np.isfinite(float(fit.spread[1]))
+    # A quantity that is given, a range without width, has no end to lie at.
+    given = ENV.with_ranges(RANGES, {"mass": 1.7})
+    fit = jax.jit(lambda key: method(ENV, given, data, key))(KEY)
+    np.testing.assert_allclose(fit.values, TRUE, rtol=0.01)
+    assert np.isfinite(fit.spread).all()
+
+
+@pytest.mark.parametrize("method", [identify.cross_entropy, identify.gauss_newton])
+def test_data_that_are_not_finite_give_no_robot(method):
+    data = data_of(TRUE, length=5)
+    bad = data.replace(obs=data.obs.at[2, 3, 1].set(jnp.nan))
+    with pytest.raises(ValueError, match=r"`obs` of `data` must be finite, got nan at index \(2, 3, 1\)"):
+        method(ENV, RANGES, bad, KEY)
+    with pytest.raises(ValueError, match="`action` of `data` must be finite, got inf"):
+        method(ENV, RANGES, data.replace(action=data.action.at[0, 0].set(jnp.inf)), KEY)
+    # Where they are traced, nothing is found, and nothing looks as if it were.
+    fit = jax.jit(lambda data: method(ENV, RANGES, data, KEY, iterations=2))(bad)
+    assert np.isnan(fit.values).all() and np.isnan(fit.spread).all() and float(fit.error) == np.inf
+
+
+@pytest.mark.parametrize("method", [identify.cross_entropy, identify.gauss_newton])
+@pytest.mark.parametrize(
+    ("env", "options", "message"),
+    [
+        (PENDULUM, {}, "`env` must be an envs.physics.Randomized, .* got 'Pendulum-v1'"),
+        (ENV, {"iterations": 0}, "`iterations` must be at least 1, got 0"),
+        (ENV, {"iterations": -1}, "`iterations` must be at least 1, got -1"),
+        (ENV, {"iterations": 2.5}, "`iterations` must be an integer, got 2.5"),
+    ],
+)
+def test_searches_that_cannot_be_are_refused(method, env, options, message):
+    with pytest.raises(ValueError, match=message):
+        method(env, RANGES, data_of(TRUE, length=5), KEY, **options)
+
+
 def test_numbers_out_of_range_are_refused():
     data = data_of(TRUE)
     with pytest.raises(ValueError, match="`elites` must be from 2 to population = 8, got 9"):

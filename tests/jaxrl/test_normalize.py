@@ -155,5 +155,9 @@ def test_rewards_are_divided_by_the_spread_of_discounted_returns():
         np.testing.assert_allclose(normalize.reward_deviation(scale), deviation, rtol=1e-5)
         np.testing.assert_allclose(scaled, reward / deviation, rtol=1e-4)
         np.testing.assert_allclose(scale.running, sums, rtol=1e-4, atol=1e-5)
+    # The scale is given: gradients of what is scaled are those of the rewards, divided.
+    gradient = jax.grad(lambda r: normalize.scale_rewards(scale, r, done, 0.9)[1].sum())(reward)
+    deviation = normalize.reward_deviation(normalize.scale_rewards(scale, reward, done, 0.9)[0])
+    np.testing.assert_allclose(gradient, 1.0 / deviation, rtol=1e-5)
     _, clipped = normalize.scale_rewards(scale, jnp.full((1, 3), -1e9), jnp.zeros((1, 3), bool), 0.9)
     assert (clipped >= -10.0).all() and int(scale.statistics.count) == 120

@@ -9,6 +9,7 @@ import pytest
 
 import envs
 from envs import core
+from envs.checks import check_params
 from envs.testing import check_env
 from envs.vector import VecEnv
 
@@ -80,6 +81,68 @@ def test_each_engine_offers_only_the_fields_that_it_reads():
 def test_a_field_of_ones_own_choice_becomes_a_parameter():
     _, params = envs.make(ID, fields=["dof.limit.0"])
     assert list(params.sys) == ["dof.limit.0"] and params.sys["dof.limit.0"].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("backend", "field", "change", "message"),
+    [
+        (
+            "spring",
+            "link.inertia.mass",
+            lambda x: -x,
+            r"`link.inertia.mass` must be positive and finite, got -10.\d* at index 0",
+        ),
+        (
+            "spring",
+            "link.inertia.i",
+            lambda x: x.at[1, 2, 2].multiply(-1),
+            r"`diagonal of link.inertia.i` must be positive and finite, got -0.0\d* at index \(1, 2\)",
+        ),
+        ("spring", "opt.timestep", lambda x: 0 * x, "`opt.timestep` must be positive and finite, got 0"),
+        ("spring", "gravity", lambda x: x + np.nan, "`gravity` must be finite, got nan at index 0"),
+        (
+            "spring",
+            "link.inertia.mass",
+            lambda x: x[:1],
+            r"`link.inertia.mass` must have shape \(2,\), as the environment does, got \(1,\)",
+        ),
+        (
+            "mjx",
+            "body_mass",
+            lambda x: x.at[1].set(0),
+            "`body_mass` must be positive and finite, got 0 at index 1",
+        ),
+        (
+            "mjx",
+            "dof_damping",
+            lambda x: -x,
+            "`dof_damping` must be at least 0 and finite, got -1 at index 0",
+        ),
+    ],
+)
+def test_constants_without_physics_are_refused_by_name(backend, field, change, message):
+    env, params = envs.make(ID, backend=backend)
+    check_params(env, params)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        check_params(env, params.replace(sys=params.sys | {field: change(params.sys[field])}))
+
+
+def test_misspelt_constants_and_limits_without_a_step_are_refused_and_traced_ones_pass():
+    env, params = envs.make(ID)
+    wrong = params.replace(sys=params.sys | {"link.inertia.mas": jnp.ones(2)})
+    message = "unknown field of .* 'link.inertia.mas'; did you mean 'link.inertia.mass'"
+    with pytest.raises(ValueError, match=message):
+        check_params(env, wrong)
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(env.reset, KEY, wrong)  # also where nobody asks
+    with pytest.raises(ValueError, match="`max_steps` must be at least 1, got 0"):
+        check_params(env, params.replace(max_steps=jnp.int32(0)))
+
+    def checked(params):
+        check_params(env, params)
+        return params
+
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(checked)(params), params)
 
 
 def test_loading_a_model_writes_no_log_and_prints_nothing(tmp_path, monkeypatch, capfd):
@@ -221,6 +284,7 @@ def test_a_picture_shows_the_pole_fall(pendulum):
 def test_every_engine_has_strong_types_and_reads_what_it_offers(name):
     for backend in adapter.BACKENDS:
         env, params = envs.make(f"brax/{name}", backend=backend)
+        check_params(env, params)
         read = adapter.read_fields(name, backend)
         assert set(env.fields) == set(adapter.FIELDS[backend]) & read
         assert {"opt.timestep"} < set(env.fields)

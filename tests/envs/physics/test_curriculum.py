@@ -163,13 +163,46 @@ def test_entropy_is_the_mean_logarithm_of_the_widths():
         ({"threshold_low": 3.0}, "`threshold_low` must be at most threshold_high = 2.0, got 3.0"),
         ({"growth": 0.0}, "`growth` must be greater than 0"),
         ({"min_episodes": 0.5}, "`min_episodes` must be at least 1"),
-        ({"boundary_fraction": 1.5}, "`boundary_fraction` must lie in"),
+        ({"boundary_fraction": 1.5}, "`boundary_fraction` must be from 0 to 1, got 1.5"),
+        ({"limits": (0.5, 3)}, r"`limits` must hold one pair a variation, 2, .* got \(0.5, 3\)"),
+        ({"limits": 3}, "`limits` must hold one pair a variation, 2, .* got 3"),
+        (
+            {"limits": {"mass": (0.2, 5.0), "length": (0.5, 1.5)}},
+            "`limits` must hold one pair .* got {'mass'",
+        ),
+        ({"limits": (("a", 5.0), (0.5, 1.5))}, "`limits` of 'mass' must be a number, got 'a'"),
+        ({"growth": "a"}, "`growth` must be a number, got 'a'"),
+        ({"threshold_high": None}, "`threshold_high` must be a number, got None"),
     ],
 )
 def test_what_cannot_grow_is_refused(options, message):
     fitting = {"limits": LIMITS, "threshold_high": 2.0}
     with pytest.raises(ValueError, match=message):
         Expandable(PENDULUM, VARIATIONS, **(fitting | options))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"growth": -1.0}, "`growth` must be greater than 0 and at most 1, got -1.0"),
+        ({"growth": float("nan")}, "`growth` must be greater than 0"),
+        ({"threshold_low": 3.0}, "`threshold_low` must be at most threshold_high = 2.0, got 3.0"),
+        ({"threshold_low": [0.0, 5.0], "threshold_high": [1.0, 4.0]}, "threshold_high = 4.0, got 5.0"),
+        ({"min_episodes": 0.0}, "`min_episodes` must be at least 1"),
+        ({"boundary_fraction": 2.0}, "`boundary_fraction` must be from 0 to 1"),
+    ],
+)
+def test_numbers_in_the_params_are_checked_where_they_are_concrete(values, message):
+    bad = PARAMS.replace(values=PARAMS.values | {k: jnp.asarray(x, jnp.float32) for k, x in values.items()})
+    asks = [
+        lambda p: ENV.reset(jax.random.key(0), p),
+        lambda p: ADR.init(ENV, p),
+        lambda p: LEVEL.init(ENV, p),
+    ]
+    for ask in asks:
+        with pytest.raises(ValueError, match=message):
+            ask(bad)
+        jax.eval_shape(ask, PARAMS)
 
 
 def test_only_expandable_ranges_can_grow():

@@ -11,7 +11,7 @@ from flax import struct
 import envs
 from envs import VecEnv
 from envs.core import Step
-from envs.physics import DelayedAction, Expandable, Randomized, Variation, fields, probe
+from envs.physics import DelayedAction, Expandable, Pushed, Randomized, Variation, fields, probe
 from envs.spaces import Box
 from envs.testing import check_env
 from envs.wrappers import NoisyObservation
@@ -171,7 +171,7 @@ def test_the_numbers_of_wrappers_vary_too_however_deep():
         (
             Variation("latency", 0, 3, how="set"),
             Variation("sensor_noise", 0, 0.1, how="set"),
-            Variation("gear", 0.5, 1.5),
+            Variation("gear", 0.5, 1.0),
         ),
     )
     robot = env.bind(inner.default_params(), jnp.array([2.0, 0.05, 0.5]))
@@ -216,12 +216,97 @@ def test_the_effect_of_probe_is_what_it_says():
     assert probe(env)["link_mass"] == pytest.approx(2.0, rel=1e-5)
 
 
+def test_probe_wants_an_effect_at_both_ends_that_are_not_nominal():
+    # Beyond the bounds of the action a higher limit of the torque does nothing.
+    half = Randomized(PENDULUM, (MASS, Variation("gear", 0.5, 2.0)))
+    with pytest.raises(ValueError, match=r"at both ends, but 'gear' at 2 changes nothing .* effect: mass"):
+        probe(half)
+    with pytest.raises(ValueError, match="'gear' changes nothing"):
+        probe(Randomized(PENDULUM, (Variation("gear", 1.5, 2.0),)))
+    for ends in ((0.5, 1.0), (0.5, 0.8)):
+        assert probe(Randomized(PENDULUM, (Variation("gear", *ends),)))["gear"] > 1e-3
+
+
+def test_probe_refuses_a_nominal_robot_that_falls_apart():
+    @dataclass(frozen=True)
+    class Unstable(Arm):
+        says_so: bool = False
+
+        def step(self, key, state, action, params):
+            state, out = super().step(key, state, action, params)
+            failed = {"diverged": jnp.float32(1.0)} if self.says_so else {}
+            return state, out.replace(obs=out.obs if self.says_so else out.obs / 0.0, metrics=failed)
+
+    for world in (Unstable(), Unstable(says_so=True)):
+        # "unread" must not pass as an effect of infinite size.
+        with pytest.raises(ValueError, match=r"nominal robot that stays finite, .* diverges in Unstable"):
+            probe(Randomized(world, (Variation("unread", 0.5, 2.0),)))
+
+
+def test_a_vector_is_set_only_from_a_nominal_value_that_all_entries_have():
+    env = Randomized(ARM, (Variation("link_mass", 1, 3, how="set"), Variation("unread", 0.5, 2)))
+    params = env.default_params()
+    message = r"'link_mass' must have one nominal value .* which are \[1. 0. 4.\]; `select` equal ones or"
+    for ask in (probe, lambda env: env.nominal(params), lambda env: env.grid(params, {"unread": [1.0]})):
+        with pytest.raises(ValueError, match=message):
+            ask(env)
+    with pytest.raises(ValueError, match="which are traced"):
+        jax.eval_shape(env.nominal, params)
+    grid = env.grid(params, {"link_mass": [1.0, 2.0]})
+    np.testing.assert_allclose(grid.values["low"], [[1.0, 1.0], [2.0, 1.0]])
+    equal = params.replace(env=params.env.replace(link_mass=jnp.full(3, 0.1)))
+    assert float(env.nominal(equal)[0]) == np.float32(0.1)
+    chosen = Randomized(ARM, (Variation("link_mass", 1, 3, how="set", select=(2,)),))
+    assert chosen.nominal(chosen.default_params()).tolist() == [4.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "message"),
+    [
+        ("latency", 0, 40, "`high` of 'latency' must keep values.latency from 0 to 4, but 40 .set. makes it"),
+        ("latency", -4, -1, "`low` of 'latency' must keep values.latency from 0 to 4, but -4 "),
+        ("sensor_noise", -4, -1, "`low` of 'sensor_noise' must keep .*values.noise at least 0, but -4 "),
+        ("push", -4, -1, "`low` of 'push' must keep .*values.push at least 0, but -4 "),
+        ("probability", 0, 5, "`high` of 'probability' must keep .*values.probability from 0 to 1, but 5 "),
+        ("probability", -1, 0.5, "`low` of 'probability' must keep .*values.probability from 0 to 1, but -1"),
+        ("damping", -0.5, 0.5, "`low` of 'damping' must keep env.env.env.damping at least 0, but -0.5 "),
+    ],
+)
+def test_disturbances_stay_within_what_their_wrappers_accept(monkeypatch, name, low, high, message):
+    world, _ = envs.make("PointRobot-v1")
+    robot = world.default_params().replace(damping=jnp.float32(0.0))
+    monkeypatch.setattr(type(world), "default_params", lambda self: robot)
+    env = DelayedAction(Pushed(NoisyObservation(world, noise=0.0)), max_latency=4)
+    with pytest.raises(ValueError, match=message):
+        Randomized(env, (Variation(name, low, high, how="set"),))
+    fitting = Randomized(env, (Variation(name, 0.0, 1.0, how="set"),))
+    with pytest.raises(ValueError, match=message):
+        fitting.with_ranges(fitting.default_params(), {name: (low, high)})
+    with pytest.raises(ValueError, match=message):
+        Expandable(env, fitting.variations, limits=((min(low, 0), max(high, 1)),))
+
+
+@pytest.mark.parametrize("backend", ["spring", "mjx"])
+@pytest.mark.parametrize(("how", "value", "down"), [("add", 1.0, -8.81), ("set", -3.7, -3.7)])
+def test_gravity_on_brax_is_its_vertical_component(backend, how, value, down):
+    pytest.importorskip("brax")
+    pendulum, params = envs.make("brax/inverted_pendulum", backend=backend)
+    env = Randomized(pendulum, (Variation("gravity", value, value, how=how),))
+    changed = env.bind(params, jnp.array([value])).sys
+    gravity = changed["opt.gravity" if backend == "mjx" else "gravity"]
+    np.testing.assert_allclose(gravity, [0.0, 0.0, down], rtol=1e-6)
+    assert float(env.nominal(env.default_params())[0]) == pytest.approx(0.0 if how == "add" else -9.81)
+
+
 @pytest.mark.parametrize(
     "name", ["Acrobot-v1", "CartPole-v1", "CartPoleSwingUp-v1", "MountainCar-v1", "Pendulum-v1"]
 )
 def test_every_quantity_of_the_table_matters_in_its_world(name):
     env, _ = envs.make(name)
-    varied = tuple(Variation(quantity, 0.5, 2.0) for quantity in fields.QUANTITIES[fields.world(env)])
+    # The torque of the pendulum is bounded by its action space, too: more of the limit is no stronger motor.
+    high = {"gear": 1.0 if name == "Pendulum-v1" else 2.0}
+    names = fields.QUANTITIES[fields.world(env)]
+    varied = tuple(Variation(quantity, 0.5, high.get(quantity, 2.0)) for quantity in names)
     assert min(probe(Randomized(env, varied), num_steps=64).values()) > 1e-3
 
 
@@ -231,6 +316,25 @@ def test_every_quantity_of_the_table_matters_in_its_world(name):
         (lambda: Variation("mass", 2.0, 1.0), "`low` of 'mass' must be at most `high`, got"),
         (lambda: Variation("mass", float("nan"), 1.0), "'mass' must be finite"),
         (lambda: Variation("mass", -0.5, 1.0), "'mass' must be at least 0"),
+        (lambda: Variation("mass", "a", 2), "`low` of 'mass' must be a number, got 'a'"),
+        (lambda: Variation("mass", None, 2), "`low` of 'mass' must be a number, got None"),
+        (lambda: Variation("mass", 1, (2,)), r"`high` of 'mass' must be a number, got \(2,\)"),
+        (lambda: Variation(1, 1, 2), "`name` must name a quantity, for instance 'mass', got 1"),
+        (lambda: Variation("mass", 1, 2, log="no"), "`log` of 'mass' must be True or False, got 'no'"),
+        (lambda: Variation("mass", 1, 2, select=0), r"`select` of 'mass' must hold .*, got 0"),
+        (lambda: Variation("mass", 1, 2, select=()), r"`select` of 'mass' must hold .*, got \(\)"),
+        (lambda: Variation("mass", 1, 2, select=(0.5,)), r"`select` of 'mass' must hold .*, got \(0.5,\)"),
+        (lambda: Variation("mass", 1, 2, select="01"), r"`select` of 'mass' must hold .*, got '01'"),
+        (
+            lambda: Randomized(PENDULUM, (Variation("mass", 1, 2, select=(0,)),)),
+            "`select` of 'mass' must be None, for mass is one number",
+        ),
+        (lambda: Randomized(PENDULUM, {"mass": (1, 2)}), "`variations` must be a sequence of Variations"),
+        (lambda: Randomized(PENDULUM, MASS), "`variations` must be a sequence of Variations"),
+        (lambda: Randomized(PENDULUM, ("mass",)), "`variations` must be a sequence of Variations"),
+        (lambda: Randomized((PENDULUM, PARAMS), (MASS,)), "`env` must be an environment"),
+        (lambda: probe(PENDULUM), "`env` must be an envs.physics.Randomized, .* got 'Pendulum-v1'"),
+        (lambda: probe(ENV, num_steps=0), "`num_steps` must be at least 1, got 0"),
         (lambda: Variation("mass", 0.0, 1.0, log=True), "'mass' must be greater than 0 to draw"),
         (lambda: Variation("mass", 0.5, 1.0, how="times"), "`how` must be one of"),
         (lambda: Randomized(PENDULUM, ()), "`variations` must hold at least one"),
@@ -259,12 +363,48 @@ def test_every_quantity_of_the_table_matters_in_its_world(name):
         (lambda: ENV.with_ranges(ENV.default_params(), {"mass": (1.0, 2.0, 3.0)}), "or one number"),
         (lambda: ENV.with_ranges(ENV.default_params(), {"mass": float("nan")}), "must be finite"),
         (lambda: ENV.with_ranges(ENV.default_params(), {"mass": -1.0}), "greater than 0 to draw"),
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": "ab"}), "or one number, got 'ab'"),
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": (1.0, None)}), r"got \(1.0, None\)"),
+        # An array is no pair: in ranges of several robots it is a number of each.
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": np.array([1, 2])}), "or one number, got arr"),
+        (
+            lambda: ENV.with_ranges(ENV.default_params(), [("mass", 1.0)]),
+            "`ranges` must be a mapping from mass",
+        ),
+        (
+            lambda: ENV.at(ENV.default_params(), jnp.ones(3)),
+            r"must have shape \[2\], one each of mass, length",
+        ),
+        (lambda: ENV.at(ENV.default_params(), 1.0), r"`values` must have shape \[2\], .*, got \(\)"),
         (lambda: ENV.grid(ENV.default_params(), {"length": [1.0, -1.0]}), "at least 0"),
+        (lambda: ENV.grid(ENV.default_params(), {}), "`axes` must name at least one quantity"),
+        (
+            lambda: ENV.grid(ENV.default_params(), {"mass": []}),
+            "`axes` of 'mass' must hold at least one numb",
+        ),
+        (
+            lambda: ENV.grid(ENV.default_params(), {"mass": 1.0}),
+            "`axes` of 'mass' must hold at least one num",
+        ),
+        (lambda: ENV.grid(ENV.default_params(), {"mss": [1.0]}), "unknown variation 'mss'; did you mean"),
     ],
 )
 def test_impossible_robots_are_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_number_of_values_is_checked_where_they_are_traced_too():
+    env = Randomized(PENDULUM, (MASS,))
+    with pytest.raises(ValueError, match=r"`values` must have shape \[1\], one each of mass, got \(3,\)"):
+        jax.eval_shape(lambda values: env.at(env.default_params(), values), jnp.ones(3))
+
+
+def test_ranges_of_several_robots_take_a_number_of_each():
+    wide = ENV.at(ENV.default_params(), jnp.ones((3, 2)))
+    params = ENV.with_ranges(wide, {"mass": (0.5, np.array([0.6, 0.7, 0.8])), "length": jnp.full(3, 0.9)})
+    np.testing.assert_allclose(params.values["low"], [[0.5, 0.9]] * 3)
+    np.testing.assert_allclose(params.values["high"][:, 0], [0.6, 0.7, 0.8])
 
 
 def test_bad_ranges_are_refused_before_a_compile():
@@ -282,13 +422,12 @@ def test_bad_ranges_are_refused_before_a_compile():
 def test_quantities_matter_on_every_engine_of_brax(backend):
     pytest.importorskip("brax")
     pendulum, _ = envs.make("brax/inverted_pendulum", backend=backend)
-    names = ["mass", "gear", "gravity", "damping"]
-    names += ["armature"] if backend in ("generalized", "mjx") else []
-    scaled = [Variation(name, 0.5, 2.0) for name in names if name != "damping"]
+    scaled = [Variation(name, 0.5, 2.0) for name in ("mass", "gear", "gravity")]
     if backend in ("spring", "positional"):  # this robot has none to scale there
         scaled.append(Variation("damping", 0.0, 1.0, how="add"))
     else:
         scaled.append(Variation("damping", 0.5, 2.0))
+        scaled.append(Variation("armature", 0.0, 1.0, how="add"))  # none to scale here, either
     assert min(probe(Randomized(pendulum, tuple(scaled))).values()) > 1e-3
     # A robot that touches nothing has no friction.
     with pytest.raises(ValueError, match=r"'friction' must matter|'friction' changes nothing"):

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import ellipk
 
 import envs
+from envs.checks import check_params
 from envs.physics import planar_hopper, reacher, rigid
 
 KEY = jax.random.key(0)
@@ -249,3 +250,49 @@ def test_every_constant_matters(id):
         )
         same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), usual, changed)
         assert not all(jax.tree.leaves(same)), name
+
+
+@pytest.mark.parametrize(
+    ("id", "field", "value", "message"),
+    [
+        ("PlanarHopper-v1", "mass", [4.0, -2.0, 1.5, 1.0], "be positive and finite, got -2 at index 1"),
+        ("PlanarHopper-v1", "mass", 4.0, r"have shape \(4,\), as the environment does, got \(\)"),
+        ("PlanarHopper-v1", "length", [0.4, 0.4, 0.5, 0.0], "be positive and finite, got 0 at index 3"),
+        ("PlanarHopper-v1", "time_step", 0.0, "be positive and finite, got 0"),
+        ("PlanarHopper-v1", "stiffness", -1.0, "be at least 0 and finite, got -1"),
+        ("PlanarHopper-v1", "damping", math.inf, "be at least 0 and finite, got inf"),
+        ("PlanarHopper-v1", "gear", [80.0, math.nan, 40.0], "be finite, got nan at index 1"),
+        ("PlanarHopper-v1", "gravity", math.nan, "be finite, got nan"),
+        ("PointRobot-v1", "mass", -1.0, "be positive and finite, got -1"),
+        ("PointRobot-v1", "mass", math.nan, "be positive and finite, got nan"),
+        ("PointRobot-v1", "slip_speed", 0.0, "be positive and finite, got 0"),
+        ("PointRobot-v1", "friction", -0.1, "be at least 0 and finite, got -0.1"),
+        ("PointRobot-v1", "gear", math.inf, "be finite, got inf"),
+        ("PointRobot-v1", "max_steps", 0, "be at least 1, got 0"),
+        ("Reacher-v1", "mass", [-1.0, 1.0], "be positive and finite, got -1 at index 0"),
+        ("Reacher-v1", "time_step", 0.0, "be positive and finite, got 0"),
+        ("Reacher-v1", "control_cost", -1.0, "be at least 0 and finite, got -1"),
+        ("Reacher-v1", "gravity", math.nan, "be finite, got nan"),
+    ],
+)
+def test_constants_without_physics_are_refused_by_name(id, field, value, message):
+    env, params = envs.make(id)
+    check_params(env, params)
+    params = params.replace(**{field: jnp.asarray(value, getattr(params, field).dtype)})
+    with pytest.raises(ValueError, match=f"^`{field}` must {message}$"):
+        check_params(env, params)
+
+
+@pytest.mark.parametrize("id", WORLDS)
+def test_every_constant_is_checked_and_traced_ones_pass(id):
+    env, params = envs.make(id)
+    for name, value in vars(params).items():
+        wrong = value * 0 if name == "max_steps" else value * jnp.float32(math.nan)
+        with pytest.raises(ValueError, match=f"^`{name}` must"):
+            check_params(env, params.replace(**{name: wrong}))
+
+    def checked(params):
+        check_params(env, params)
+        return params
+
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(checked)(params), params)

@@ -177,10 +177,10 @@ def test_an_image_can_be_masked():
     assert x.shape == (5, 6, 6, 2) and mask.shape == (5, 3) and encoder.shape == (6, 6, 2)
 
 
-def rough(params):
+def rough(params, seed=7):
     """Return parameters whose outputs differ from state to state."""
     leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(7), len(leaves))
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
     pairs = zip(leaves, keys, strict=True)
     return jax.tree.unflatten(structure, [x + 0.5 * jax.random.normal(k, x.shape) for x, k in pairs])
 
@@ -240,6 +240,17 @@ def test_the_first_ratio_of_a_policy_with_a_memory_is_one(remembered):
         x.replace(memory=jax.tree.map(jnp.zeros_like, x.memory)),
     ):
         assert np.abs(log_ratio(wrong)).max() > 1e-2
+
+
+def test_values_of_other_parameters_remember_with_their_own_memory(remembered):
+    """The critic of parameters that did not act has a memory of its own: V(s') is V of the next state."""
+    _, _, learner, state, _, rollout, _ = remembered
+    newer = rough(state.params, 1)
+    value, next_value = jax.jit(learner.values)(newer, rollout)
+    going = ~np.asarray(rollout.terminated | rollout.truncated)[:-1]
+    np.testing.assert_array_equal(np.asarray(next_value)[:-1][going], np.asarray(value)[1:][going])
+    stale = jax.jit(learner.model.value_after)(newer, rollout.memory_after, rollout.next_x)
+    assert np.abs(np.asarray(stale - next_value)[:-1][going]).max() > 1e-2
 
 
 def test_values_with_a_memory_equal_a_walk_step_by_step(remembered):

@@ -372,6 +372,18 @@ def test_penalty_and_learning_rate_adapt_to_the_divergence():
     np.testing.assert_allclose(state.own.learning_rate, 1e-2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [1e-6, 1e-3, 0.05])
+def test_the_adapted_rate_never_moves_in_the_wrong_direction(rate):
+    """Also from beyond its bounds, where a rate may begin."""
+    config = CONFIG.replace(target_kl=0.01)
+    too_far, too_short = (
+        float(ppo._adapt_rate(jnp.float32(rate), jnp.float32(kl), config)) for kl in (1, 1e-4)
+    )
+    assert too_far <= np.float32(rate) <= too_short
+    if rate == 1e-3:
+        np.testing.assert_allclose([too_far, too_short], [rate / 1.5, rate * 1.5], rtol=1e-6)
+
+
 def test_a_time_limit_is_bootstrapped():
     """Reward 1 for ever, cut every two steps: V = 1 / (1 - gamma) = 2; were the cuts terminal, 1.25."""
     _, state, history = train(Target(Discrete(1)))

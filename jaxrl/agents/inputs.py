@@ -1,0 +1,73 @@
+"""What every learner checks before anything is compiled: the world, its parameters, the configuration."""
+
+from typing import Any
+
+import jax
+from jax.core import Tracer
+
+from envs.checks import check_env_like, check_params
+from envs.core import Environment, Params
+from envs.physics import Randomized
+from envs.spaces import Dict, Space
+from envs.wrappers import Wrapper
+from jaxrl.config import validate
+
+# Entries of a `Dict` of observations with a meaning: which actions are allowed, and what only critics see.
+ACTION_MASK = "action_mask"
+PRIVILEGED = "privileged"
+
+
+def check(env: Environment, params: Params, config: Any, kind: type) -> None:
+    """Check what a learner's `make` is given; traced numbers pass.
+
+    Args:
+      env: the environment.
+      params: its parameters.
+      config: hyperparameters.
+      kind: the class that `config` must be of.
+
+    Raises:
+      ValueError: naming the argument or field, and what would be accepted.
+
+    >>> import envs
+    >>> from jaxrl.agents import ppo, sac
+    >>> check(*envs.make("CartPole-v1"), sac.Config(), ppo.Config)
+    Traceback (most recent call last):
+    ...
+    ValueError: `config` must be a jaxrl.agents.ppo.Config, got jaxrl.agents.sac.Config(...)
+    """
+    check_env_like(env)
+    if not isinstance(config, kind):
+        got = f"{type(config).__module__}.{type(config).__name__}(...)"
+        raise ValueError(f"`config` must be a {kind.__module__}.{kind.__name__}, got {got}")
+    validate(config)
+    if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+        check_params(env, params)
+    if getattr(config, "reset", None) == "first" and _is_randomized(env):
+        raise ValueError(
+            f"`reset` must be one of 'auto', 'fresh', 'pool' where robots are drawn anew for each episode, "
+            f"as in {env.id}, got 'first': each environment would keep its first robot for ever"
+        )
+
+
+def refuse_special(obs_space: Space) -> None:
+    """Refuse observations with an entry that only learners from their own rollouts obey.
+
+    Raises:
+      ValueError: naming the entry, and who serves it.
+    """
+    special = [name for name in (ACTION_MASK, PRIVILEGED) if name in getattr(obs_space, "spaces", ())]
+    if isinstance(obs_space, Dict) and special:
+        raise ValueError(
+            f"`env` must not observe {special[0]!r}, which learners of action values do not obey: they would "
+            "show it to the policy as if it were a number like any other; jaxrl.agents.ppo and the other "
+            "learners from their own rollouts serve it"
+        )
+
+
+def _is_randomized(env: Any) -> bool:
+    while isinstance(env, Wrapper):
+        if isinstance(env, Randomized):
+            return True
+        env = env.env
+    return False
