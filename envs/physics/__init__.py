@@ -5,7 +5,8 @@ from envs.physics.curriculum import ADR, LEVEL, Curriculum, Expandable
 from envs.physics.disturbances import DelayedAction, Pushed
 from envs.physics.planar_hopper import PlanarHopper, PlanarHopperParams, PlanarHopperState
 from envs.physics.point_robot import PointRobot, PointRobotParams, PointRobotState
-from envs.physics.randomization import Randomized, Variation, probe
+from envs.physics.probing import probe
+from envs.physics.randomization import Randomized, Variation
 from envs.physics.reacher import Reacher, ReacherParams, ReacherState
 
 __all__ = [

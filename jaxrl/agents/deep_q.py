@@ -18,7 +18,7 @@ import optax
 from flax import struct
 
 from envs.core import Environment, Params
-from jaxrl.agents import inputs, off_policy
+from jaxrl.agents import off_policy
 from jaxrl.agents.off_policy import Batch, Weights
 from jaxrl.algorithm import Algorithm, num_actions
 from jaxrl.config import static, traced
@@ -94,10 +94,9 @@ def make(env: Environment, params: Params, config: Config, method: Method) -> Al
     """Return the algorithm that runs `method` on `env`.
 
     Raises:
-      ValueError: if a field of `config` is out of its range, sizes do not fit each other, or the replay
-        does not fit in memory.
+      ValueError: if sizes do not fit each other, or the replay does not fit in memory; `inputs.check` is
+        left to the learner whose method it is.
     """
-    inputs.check(env, params, config, Config)
     steps_per_iteration = config.num_envs * config.num_steps
     optimizer = off_policy.adam(config)
     epsilon = schedules.linear(

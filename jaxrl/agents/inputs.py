@@ -56,13 +56,14 @@ def refuse_special(obs_space: Space) -> None:
     Raises:
       ValueError: naming the entry, and who serves it.
     """
-    special = [name for name in (ACTION_MASK, PRIVILEGED) if name in getattr(obs_space, "spaces", ())]
-    if isinstance(obs_space, Dict) and special:
-        raise ValueError(
-            f"`env` must not observe {special[0]!r}, which learners of action values do not obey: they would "
-            "show it to the policy as if it were a number like any other; jaxrl.agents.ppo and the other "
-            "learners from their own rollouts serve it"
-        )
+    entries = obs_space.spaces if isinstance(obs_space, Dict) else {}
+    for name in (ACTION_MASK, PRIVILEGED):
+        if name in entries:
+            raise ValueError(
+                f"`env` must not observe {name!r}, which learners of action values do not obey: they would "
+                "show it to the policy as if it were a number like any other; jaxrl.agents.ppo and the other "
+                "learners from their own rollouts serve it"
+            )
 
 
 def _is_randomized(env: Any) -> bool:

@@ -117,7 +117,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             advantage, target = on_policy.advantages(
                 rollout, value, next_value, config.gamma, config.gae_lambda
             )
-            return learner.batch(rollout, value, advantage, target)
+            return learner.batch(rollout, value, advantage, target), next_value
 
         def reassess(model_params, minibatch, steps, old_next_value):
             """Return stretches with the advantages that the critic with `model_params` gives their steps.
@@ -136,9 +136,9 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             )
             return replace(minibatch, advantage=advantage, target=target)
 
-        batch, steps = assess(begun), ()
+        batch, next_value = assess(begun)
+        steps = ()
         if anew_in_minibatches:
-            next_value = model.value_after(begun, rollout.memory_after, rollout.next_x)
             steps = learner.rows((replace(rollout, x=(), episode=()), next_value))
 
         def minibatch_step(carry, data):
@@ -158,7 +158,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         def epoch(carry, key):
             data = batch
             if config.recompute_advantages == "epoch":
-                data = replace(assess(carry[0]), value=batch.value)
+                data = replace(assess(carry[0])[0], value=batch.value)
             minibatches = ops.shuffled_minibatches(key, (data, steps), config.num_minibatches)
             return jax.lax.scan(minibatch_step, carry, minibatches)
 
