@@ -41,6 +41,7 @@ def probe(
         observations are not finite or its simulation diverges; or if `num_steps` is not positive.
 
     >>> import envs
+    >>> from envs.physics import Variation
     >>> effects = probe(Randomized(envs.make("Pendulum-v1")[0], (Variation("mass", 0.5, 2.0),)))
     >>> effects["mass"] > 0.1
     True
