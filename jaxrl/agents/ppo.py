@@ -117,7 +117,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             advantage, target = on_policy.advantages(
                 rollout, value, next_value, config.gamma, config.gae_lambda
             )
-            return learner.batch(rollout, value, advantage, target), next_value
+            return learner.batch(rollout, value, advantage, target)
 
         def reassess(model_params, minibatch, steps, old_next_value):
             """Return stretches with the advantages that the critic with `model_params` gives their steps.
@@ -134,19 +134,31 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             advantage, target = on_policy.advantages(
                 steps, value, next_value, config.gamma, config.gae_lambda, axis=0
             )
-            return replace(minibatch, advantage=advantage, target=target)
+            explained = ops.explained_variance(value, target)
+            return replace(minibatch, advantage=advantage, target=target), explained
 
-        batch, next_value = assess(begun)
-        steps = ()
         if anew_in_minibatches:
+            # Of the rollout's own critic only what `reassess` and a clipped value need: an evaluation of all
+            # states and next states would be an eighth of an update.
+            value = learner.unrows(model.critic(begun, rollout.x)) if config.clip_value else None
+            batch = learner.batch(rollout, value, None, None)
+            next_value = jax.lax.cond(
+                jnp.any(rollout.truncated),
+                lambda: learner.values(begun, rollout)[1],
+                lambda: jnp.zeros_like(rollout.reward),
+            )
             steps = learner.rows((replace(rollout, x=(), episode=()), next_value))
+        else:
+            batch, steps = assess(begun), ()
 
         def minibatch_step(carry, data):
             model_params, opt_state, base_rate = carry
             minibatch, steps = data
+            explained = {}
             if anew_in_minibatches:
-                minibatch = reassess(model_params, minibatch, *steps)
+                minibatch, explained["explained_variance"] = reassess(model_params, minibatch, *steps)
             gradient, metrics = jax.grad(loss, has_aux=True)(model_params, model, minibatch, now)
+            metrics |= explained
             if config.axis_name is not None:
                 gradient = jax.lax.pmean(gradient, config.axis_name)
             if config.adapt_learning_rate:
@@ -158,7 +170,7 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
         def epoch(carry, key):
             data = batch
             if config.recompute_advantages == "epoch":
-                data = replace(assess(carry[0])[0], value=batch.value)
+                data = replace(assess(carry[0]), value=batch.value)
             minibatches = ops.shuffled_minibatches(key, (data, steps), config.num_minibatches)
             return jax.lax.scan(minibatch_step, carry, minibatches)
 
@@ -168,10 +180,9 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             (begun, state.opt_state, jnp.asarray(base_rate, jnp.float32)),
             jax.random.split(key_update, config.num_epochs),
         )
-        metrics = jax.tree.map(jnp.mean, metrics) | {
-            "explained_variance": ops.explained_variance(batch.value, batch.target),
-            "learning_rate": learner.learning_rate(t, base_rate),
-        }
+        metrics = jax.tree.map(jnp.mean, metrics) | {"learning_rate": learner.learning_rate(t, base_rate)}
+        if not anew_in_minibatches:
+            metrics["explained_variance"] = ops.explained_variance(batch.value, batch.target)
         own = state.own
         if is_adaptive:
             log_prob = model.actor(model_params, batch.x).log_prob(batch.action)

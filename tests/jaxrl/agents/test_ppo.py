@@ -223,8 +223,16 @@ def test_a_minibatch_of_segments_has_the_loss_and_gradient_that_brax_gives_it():
     )
 
 
-@pytest.mark.parametrize(("recompute", "length"), [("never", None), ("epoch", 10), ("minibatch", 20)])
-def test_an_iteration_equals_a_plain_loop(recompute, length):
+@pytest.mark.parametrize(
+    ("recompute", "length", "clip_value", "limit"),
+    [
+        ("never", None, True, 15),
+        ("epoch", 10, True, 15),
+        ("minibatch", 20, True, 15),
+        ("minibatch", 20, False, 500),
+    ],
+)
+def test_an_iteration_equals_a_plain_loop(recompute, length, clip_value, limit):
     """Rollout with both kinds of end, then every minibatch of two epochs, with Adam and clipping in NumPy."""
     config = ppo.Config(
         num_envs=3,
@@ -239,10 +247,11 @@ def test_an_iteration_equals_a_plain_loop(recompute, length):
         total_steps=1200.0,
         recompute_advantages=recompute,
         segment_length=length,
+        clip_value=clip_value,
     )
     length = length or 40
     env, params = envs.make("CartPole-v1")
-    params = params.replace(max_steps=jnp.int32(15))
+    params = params.replace(max_steps=jnp.int32(limit))
     algorithm = ppo.make(env, params, config)
     before = jax.jit(algorithm.init)(jax.random.key(5))
     after, metrics = jax.jit(algorithm.step)(before, jnp.int32(3))
@@ -257,7 +266,7 @@ def test_an_iteration_equals_a_plain_loop(recompute, length):
     vec = envs.VecEnv(env, 3)
     run = jax.jit(lambda s: unroll(vec, params, act, key_rollout, s.vec_state, s.obs, (), 40)[-1])
     rollout = run(before)
-    assert rollout.terminated.any() and rollout.truncated.any()
+    assert rollout.terminated.any() and rollout.truncated.any() == (limit < 40)
     terminated, truncated = np.asarray(rollout.terminated), np.asarray(rollout.truncated)
     critic = jax.jit(model.critic)
 
@@ -288,7 +297,7 @@ def test_an_iteration_equals_a_plain_loop(recompute, length):
         a = (advantage[rows] - advantage[rows].mean()) / (advantage[rows].std() + 1e-8)
         ratio = jnp.exp(distribution.log_prob(action[rows]) - old_log_prob[rows])
         gain = jnp.minimum(ratio * a, jnp.clip(ratio, 0.8, 1.2) * a).mean()
-        near = value[rows] + jnp.clip(v - value[rows], -0.2, 0.2)
+        near = value[rows] + jnp.clip(v - value[rows], -0.2, 0.2) if clip_value else v
         error = jnp.maximum((v - target[rows]) ** 2, (near - target[rows]) ** 2).mean()
         return -gain + 0.5 * 0.5 * error - 0.01 * distribution.entropy().mean()
 
@@ -296,12 +305,16 @@ def test_an_iteration_equals_a_plain_loop(recompute, length):
     weights, structure = jax.tree.flatten(before.params)
     weights = [np.asarray(w, np.float64) for w in weights]
     first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
-    rate, count = 1e-3 * (1 - 3 * 120 / 1200), 0
+    rate, count, explained = 1e-3 * (1 - 3 * 120 / 1200), 0, []
     for key in jax.random.split(key_update, 2):
         for number, rows in enumerate(places[ops.permutation(key, len(places))].reshape(2, 60)):
             tree = jax.tree.unflatten(structure, [jnp.asarray(w, jnp.float32) for w in weights])
             if count == 0 or recompute == "minibatch" or (recompute == "epoch" and number == 0):
                 assessed = assess(tree)
+            if count == 0 or recompute == "minibatch":  # else of the whole rollout, before the first step
+                seen = rows if recompute == "minibatch" else np.arange(120)
+                target = assessed[1][seen]
+                explained.append(1 - np.var(target - critic(tree, obs[seen])) / np.var(target))
             grads = [np.asarray(g, np.float64) for g in jax.tree.leaves(gradient(tree, rows, *assessed))]
             norm = np.sqrt(sum((g**2).sum() for g in grads))
             assert norm > 0.05
@@ -320,6 +333,7 @@ def test_an_iteration_equals_a_plain_loop(recompute, length):
     )
     assert moved > 1e-4
     np.testing.assert_allclose(metrics["learning_rate"], rate, rtol=1e-5)
+    np.testing.assert_allclose(metrics["explained_variance"], np.mean(explained), atol=1e-5)
 
 
 def test_the_penalty_replaces_or_joins_the_clipping():
