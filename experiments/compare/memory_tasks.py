@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="2 seeds x 1/10 of the steps: does it run?")
     parser.add_argument("--seeds", type=_report.positive, default=None)
     parser.add_argument("--envs", nargs="+", choices=[task.env for task in TASKS], default=None)
+    parser.add_argument("--memories", nargs="+", choices=MEMORIES, default=MEMORIES)
     args = parser.parse_args()
     num_seeds = args.seeds or (2 if args.quick else 10)
     prepare_jax()
@@ -73,7 +74,9 @@ def main() -> int:
     for task in TASKS:
         if args.envs is None or task.env in args.envs:
             steps = task.steps // 10 if args.quick else task.steps
-            stored[task.env] = [run(task, memory, num_seeds, steps) for memory in MEMORIES]
+            results = {result["memory"]: result for result in stored.get(task.env, ())}
+            results |= {memory: run(task, memory, num_seeds, steps) for memory in args.memories}
+            stored[task.env] = [results[memory] for memory in MEMORIES if memory in results]
             _report.write("memory_tasks", {"tasks": stored}, args.quick)
     rows = [
         (f"{name}, {result['memory']}", f"{result['steps']:,}", str(result["seeds"]), result["text"])

@@ -141,7 +141,7 @@ class RecurrentActorCritic(ActorCritic):
 
     Attributes:
       memory_size: H.
-      cell: "gru" or "lstm"; its kernels start as flax's do.
+      cell: "gru" or "lstm"; see `Recurrent`.
 
     >>> network = RecurrentActorCritic(size=2, memory_size=8)
     >>> x, first = jnp.zeros((5, 3, 4)), jnp.zeros((5, 3), bool)

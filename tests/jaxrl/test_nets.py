@@ -15,6 +15,7 @@ from scipy import stats as scipy_stats
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete, flat_size
 from jaxrl import nets
 from jaxrl.nets.cnn import Convolution
+from jaxrl.nets.recurrent import LSTMCell
 
 SHAPES = [(1, 1), (1, 5), (5, 1), (4, 4), (64, 64), (64, 3), (3, 64), (33, 32), (9, 8)]
 
@@ -316,6 +317,27 @@ def test_recurrent_layers_forget_where_an_episode_begins(cell):
     without = network.apply(variables, start, x, jnp.zeros_like(first))[1]
     assert np.abs(without[4:, 1] - own).max() > 1e-3
     np.testing.assert_allclose(without[:, [0, 2]], whole[:, [0, 2]], atol=1e-6)
+
+
+def test_an_lstm_is_that_of_flax_with_forget_gates_that_begin_open():
+    size, key = 5, jax.random.key(3)
+    cell, x = LSTMCell(size), jax.random.normal(key, (4, 3))
+    carry = (jax.random.normal(key, (4, size)), jnp.tanh(x @ jnp.ones((3, size))))
+    variables = cell.init(key, carry, x)
+    of_x, of_h = (variables["params"][name]["kernel"] for name in ("input", "recurrent"))
+    for kernel in np.split(np.asarray(of_h), 4, axis=-1):
+        np.testing.assert_allclose(kernel.T @ kernel, np.eye(size), atol=1e-5)
+    bias = variables["params"]["recurrent"]["bias"]
+    np.testing.assert_array_equal(bias, 0.0)
+    gates = zip("ifgo", *(jnp.split(part, 4, axis=-1) for part in (of_x, of_h, bias)), strict=True)
+    theirs = {}
+    for name, own, recurrent, zero in gates:
+        theirs[f"i{name}"] = {"kernel": own}
+        theirs[f"h{name}"] = {"kernel": recurrent, "bias": zero + (name == "f")}
+    expected = nn.OptimizedLSTMCell(size).apply({"params": theirs}, carry, x)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), cell.apply(variables, carry, x), expected
+    )
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
