@@ -200,6 +200,37 @@ def test_the_last_observation_is_kept_and_starts_are_new(pendulum):
     assert len(seen) > 2 * N and len(np.unique(seen, axis=0)) == len(seen)
 
 
+def test_the_first_starts_again_are_what_braxs_wrappers_deal(pendulum):
+    """Falls and ends of the clock, told apart as Brax's training does, over many episodes."""
+    env, params, *_ = pendulum
+    params, keys = params.replace(max_steps=jnp.int32(15)), jax.random.split(KEY, N)
+    actions = jax.random.uniform(KEY, (80, N, 1), minval=-1.0, maxval=1.0)
+    vec = envs.VecEnv(env, N, reset="first")
+    with lenient():
+        from brax.envs.wrappers import training
+
+        wrapped = training.wrap(env._raw, episode_length=15)
+        start = jax.jit(wrapped.reset)(jax.random.key_data(keys))
+
+    def ours(state, action):
+        state, out = vec.step(KEY, state, action, params)
+        return state, (out.obs, out.reward, out.terminated | out.truncated, out.truncated)
+
+    def theirs(state, action):
+        state = wrapped.step(state, action)
+        return state, (state.obs, state.reward, state.done, state.info["truncation"])
+
+    state, obs = vec.reset(KEY, params)
+    np.testing.assert_array_equal(obs, start.obs)
+    found = jax.jit(lambda s: jax.lax.scan(ours, s, actions)[1])(state)
+    with lenient():
+        expected = jax.jit(lambda s: jax.lax.scan(theirs, s, actions)[1])(start)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    done, truncated = found[2:]
+    assert truncated.any() and (done & ~truncated).any()
+
+
 def test_the_clock_truncates_and_an_end_of_its_own_wins(pendulum):
     """Brax's wrapper reports its time limit as `done`, like a fall."""
     _, params, reset, step, _ = pendulum
