@@ -9,6 +9,7 @@ from flax import struct
 from envs.core import Environment, Params
 from envs.physics.curriculum import Curriculum
 from jaxrl.algorithm import Algorithm, Metrics, Policy
+from jaxrl.rollout import pooled
 from jaxrl.sweep import Make
 
 
@@ -28,7 +29,8 @@ class WithCurriculum:
     compile when the params change, and none between seeds whose curricula differ. Evaluations are in the
     params that the algorithm was made with, or in `eval_env`.
 
-    Metrics: those of the algorithm and of the curriculum.
+    Metrics: those of the algorithm and of the curriculum. With an `axis_name` in the configuration the
+    curriculum follows the episodes of all devices, so that its params stay equal on them.
 
     Args:
       make: of any algorithm; `jaxrl.sweep` and `jaxrl.train` take the result as they take `make`.
@@ -48,8 +50,16 @@ class WithCurriculum:
     curriculum: Curriculum
 
     def __call__(self, env: Environment, params: Params, config: Any) -> Algorithm:
-        """Return the algorithm; see `Make`."""
+        """Return the algorithm; see `Make`.
+
+        Raises:
+          ValueError: as `make`, or if `curriculum` is no `Curriculum` or does not fit `env`.
+        """
         curriculum = self.curriculum
+        if not isinstance(curriculum, Curriculum):
+            raise ValueError(
+                f"`curriculum` must be an envs.physics.Curriculum, for instance ADR, got {curriculum!r}"
+            )
 
         def build(state: Any) -> Algorithm:
             return self.make(env, curriculum.apply(state, params), config)
@@ -60,7 +70,9 @@ class WithCurriculum:
 
         def step(state: State, t: jax.Array) -> tuple[State, Metrics]:
             inner, metrics = build(state.curriculum).step(state.inner, t)
-            after = curriculum.update(state.curriculum, metrics)
+            axis_name = getattr(config, "axis_name", None)
+            stats = metrics if axis_name is None else pooled(metrics, axis_name)
+            after = curriculum.update(state.curriculum, stats)
             return State(inner=inner, curriculum=after), metrics | curriculum.report(after)
 
         def policy(state: State) -> Policy:

@@ -111,3 +111,20 @@ def episode_metrics(episode: EpisodeStats) -> Metrics:
 
     named = {"return": episode.return_, "length": episode.length, **episode.metrics}
     return {"episodes": count} | {f"episode_{name}": mean(x) for name, x in named.items()}
+
+
+def pooled(metrics: Metrics, axis_name: str) -> Metrics:
+    """Return `metrics` with those of episodes taken over all devices of a mapped axis.
+
+    Args:
+      metrics: with those of `episode_metrics`, of this device.
+      axis_name: of the axis; `episodes` is summed over it, the means are weighted by it.
+    """
+    count = metrics["episodes"]
+    total = jax.lax.psum(count, axis_name)
+
+    def mean(x):
+        return jax.lax.psum(jnp.where(count > 0, count * x, 0.0), axis_name) / total
+
+    means = {name: mean(x) for name, x in metrics.items() if name.startswith("episode_")}
+    return metrics | {"episodes": total} | means

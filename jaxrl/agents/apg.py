@@ -30,6 +30,13 @@ from jaxrl.config import static, traced
 from jaxrl.nets.mlp import ACTIVATIONS
 from jaxrl.rollout import episode_metrics
 
+# What jax says of a step through which no gradient flows, and what that means.
+_NO_GRADIENT = {
+    "Reverse-mode differentiation": "holds a loop of unknown length, as those of Brax's mjx do; its spring, "
+    "positional and generalized can be differentiated",
+    "callbacks do not support": "leaves the program for the host, through which no gradient flows",
+}
+
 
 @struct.dataclass
 class Config(on_policy.Config):
@@ -81,6 +88,11 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             f"`env` must have continuous actions, through which gradients flow, but {env.id!r} takes "
             f"{type(actions).__name__}; jaxrl.agents.ppo serves such spaces"
         )
+    if config.segment_length not in (None, config.num_steps):
+        raise ValueError(
+            f"`segment_length` must be None or num_steps = {config.num_steps}, over which gradients flow, "
+            f"got {config.segment_length}: shorten num_steps instead"
+        )
     learner = on_policy.make(env, params, config)
     on_policy.check_rows(learner, config.num_minibatches)
     optimizer = optax.chain(
@@ -101,12 +113,10 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
                 actor, learner, key_rollout, replace(state, key=key), now
             )
         except ValueError as error:
-            if "Reverse-mode differentiation" not in str(error):
+            reasons = [reason for text, reason in _NO_GRADIENT.items() if text in str(error)]
+            if not reasons:
                 raise
-            raise ValueError(
-                f"`env` must be differentiable, but a step of {env.id!r} holds a loop of unknown length, as "
-                "those of Brax's mjx do; its spring, positional and generalized can be differentiated"
-            ) from None
+            raise ValueError(f"`env` must be differentiable, but a step of {env.id!r} {reasons[0]}") from None
         if config.axis_name is not None:
             gradient = jax.lax.pmean(gradient, config.axis_name)
         rate = learner.learning_rate(t, config.learning_rate)

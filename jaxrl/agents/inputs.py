@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import numpy as np
 from jax.core import Tracer
 
 from envs.checks import check_env_like, check_params
@@ -41,6 +42,7 @@ def check(env: Environment, params: Params, config: Any, kind: type) -> None:
         got = f"{type(config).__module__}.{type(config).__name__}(...)"
         raise ValueError(f"`config` must be a {kind.__module__}.{kind.__name__}, got {got}")
     validate(config)
+    _check_kind(env, params)
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         check_params(env, params)
     if getattr(config, "reset", None) == "first" and _is_randomized(env):
@@ -64,6 +66,20 @@ def refuse_special(obs_space: Space) -> None:
                 "show it to the policy as if it were a number like any other; jaxrl.agents.ppo and the other "
                 "learners from their own rollouts serve it"
             )
+
+
+def _check_kind(env: Environment, params: Params) -> None:
+    """Check that `params` are of the kind that `env` has, and hold numbers."""
+    wanted = type(jax.eval_shape(env.default_params))
+    if wanted is not jax.ShapeDtypeStruct and not isinstance(params, wanted):
+        raise ValueError(
+            f"`params` must be a {wanted.__name__}, as `env.default_params()` of {env.id!r} returns it, got "
+            f"{type(params).__name__}"
+        )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not isinstance(leaf, jax.Array) and np.asarray(leaf).dtype.kind not in "biuf":
+            name = jax.tree_util.keystr(path).removeprefix(".")
+            raise ValueError(f"`params.{name}` must hold numbers, got {leaf!r}")
 
 
 def _is_randomized(env: Any) -> bool:

@@ -175,7 +175,9 @@ def improve(params: Any, model: Model, batch: Batch, config: Config) -> tuple[An
         "entropy": jnp.mean(old.entropy()),
         "grad_norm": jnp.linalg.norm(gradient),
     }
-    return join(unravel(start + found.size * longest), critic), metrics
+    # Where nothing is accepted, the direction may be infinite: 0 times it would be no number.
+    moved = jnp.where(found.accepted, start + found.size * longest, start)
+    return join(unravel(moved), critic), metrics
 
 
 @struct.dataclass

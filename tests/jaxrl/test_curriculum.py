@@ -141,6 +141,27 @@ def test_sweeps_and_evaluations_take_it_as_they_take_any_algorithm():
     assert make == WithCurriculum(ppo.make, LEVEL)  # equal by value: a second sweep compiles nothing
 
 
+@pytest.mark.parametrize("curriculum", [ADR, LEVEL], ids=["adr", "level"])
+def test_one_learner_on_several_devices_has_one_curriculum(curriculum):
+    """Devices judge by the episodes of all: their params stay equal, though their robots differ."""
+    config = CONFIG.replace(axis_name="data")
+    params = PARAMS.replace(env={**PARAMS.env, "breaks_at": jnp.float32(2.0)})
+
+    def run(key, start):
+        algorithm = WithCurriculum(ppo.make, curriculum)(ENV, params, config)
+        state = algorithm.init(start)
+        state = state.replace(inner=state.inner.replace(key=key))
+        return jax.lax.scan(algorithm.step, state, jnp.arange(12))
+
+    run = jax.vmap(run, in_axes=(0, None), axis_name="data")
+    state, metrics = jax.jit(run)(jax.random.split(jax.random.key(2), 2), jax.random.key(0))
+    assert np.ptp(metrics["episode_return"], axis=0).max() > 0
+    for x in jax.tree.leaves(state.curriculum):
+        np.testing.assert_array_equal(x[0], x[1])
+
+
 def test_a_curriculum_needs_ranges_that_can_grow():
+    with pytest.raises(ValueError, match=r"`curriculum` must be an envs\.physics\.Curriculum, .*'ADR'"):
+        WithCurriculum(ppo.make, "ADR")(ENV, PARAMS, CONFIG)
     with pytest.raises(ValueError, match=r"must be an envs\.physics\.Expandable"):
         WithCurriculum(ppo.make, ADR)(*envs.make("Pendulum-v1"), CONFIG)

@@ -134,6 +134,15 @@ def test_discrete_actions_are_refused():
         apg.make(*envs.make("CartPole-v1"), apg.Config())
 
 
+def test_what_cannot_be_differentiated_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"`segment_length` must be None or num_steps = 12, .*, got 4"):
+        apg.make(Line(), Line().default_params(), SMALL.replace(segment_length=4))
+    env, params = envs.make("gymnasium/Pendulum-v1")
+    algorithm = apg.make(env, params, SMALL)
+    with pytest.raises(ValueError, match=r"`env` must be differentiable, .* leaves the program for the host"):
+        jax.eval_shape(lambda key: algorithm.step(algorithm.init(key), 0), jax.random.key(0))
+
+
 def test_it_holds_a_point_at_the_origin():
     """From anywhere within 0.3 it is at 0 after two steps; what is lost before is under 0.02."""
     env = Line()

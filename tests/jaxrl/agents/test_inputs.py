@@ -42,6 +42,22 @@ def test_impossible_parameters_are_refused_and_traced_ones_pass(module):
 
 
 @pytest.mark.parametrize("module", [ppo, sac], ids=["rollouts", "replay"])
+def test_parameters_of_another_kind_are_named(module):
+    env, params = envs.make("PointRobot-v1")
+    wrapped = Randomized(env, (Variation("mass", 0.5, 2.0),))
+    config = ppo.Config() if module is ppo else sac.Config(**SMALL)
+    cases = (
+        (env, None, "`params` must be a PointRobotParams, .* of 'PointRobot-v1' returns it, got NoneType"),
+        (env, envs.make("Pendulum-v1")[1], "`params` must be a PointRobotParams, .*, got PendulumParams"),
+        (wrapped, params, "`params` must be a WrappedParams, .*, got PointRobotParams"),
+        (env, params.replace(mass="heavy"), r"`params\.mass` must hold numbers, got 'heavy'"),
+    )
+    for world, wrong, message in cases:
+        with pytest.raises(ValueError, match=message):
+            module.make(world, wrong, config)
+
+
+@pytest.mark.parametrize("module", [ppo, sac], ids=["rollouts", "replay"])
 def test_randomized_robots_are_not_kept_for_ever(module):
     pendulum, _ = envs.make("Pendulum-v1")
     env = DelayedAction(Randomized(pendulum, (Variation("mass", 0.5, 2.0),)))

@@ -91,3 +91,11 @@ def test_no_step_is_taken_where_none_helps():
     after, metrics = jax.jit(lambda p, b: trpo.improve(p, model, b, config))(params, nothing)
     jax.tree.map(np.testing.assert_array_equal, after, params)
     assert float(metrics["accepted"]) == 0.0 and all(np.isfinite(x) for x in metrics.values())
+
+
+def test_a_step_that_is_refused_leaves_the_parameters_even_where_its_direction_is_infinite():
+    params, model, batch, config = problem(Discrete(3))
+    endless = batch.replace(advantage=jnp.full(64, 1e30).at[0].set(jnp.inf))
+    after, metrics = jax.jit(lambda p, b: trpo.improve(p, model, b, config))(params, endless)
+    assert float(metrics["accepted"]) == 0.0
+    jax.tree.map(np.testing.assert_array_equal, after, params)
