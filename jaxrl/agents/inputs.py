@@ -1,5 +1,6 @@
 """What every learner checks before anything is compiled: the world, its parameters, the configuration."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from envs.core import Environment, Params
 from envs.physics import Randomized
 from envs.spaces import Dict, Space
 from envs.wrappers import Wrapper
-from jaxrl.config import validate
+from jaxrl.config import is_traced, validate
 
 # Entries of a `Dict` of observations with a meaning: which actions are allowed, and what only critics see.
 ACTION_MASK = "action_mask"
@@ -42,6 +43,13 @@ def check(env: Environment, params: Params, config: Any, kind: type) -> None:
         got = f"{type(config).__module__}.{type(config).__name__}(...)"
         raise ValueError(f"`config` must be a {kind.__module__}.{kind.__name__}, got {got}")
     validate(config)
+    for field in dataclasses.fields(config):
+        shape = np.shape(getattr(config, field.name)) if is_traced(field) else ()
+        if shape:
+            raise ValueError(
+                f"`{field.name}` must be one number, got an array of shape {shape}; jaxrl.sweep trains several "
+                "configurations"
+            )
     _check_kind(env, params)
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         check_params(env, params)

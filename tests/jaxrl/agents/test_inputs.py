@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import envs
+import jaxrl
 from envs.physics import DelayedAction, Randomized, Variation
 from envs.spaces import Box, Dict
 from envs.wrappers import ActionMaskObservation
@@ -55,6 +56,12 @@ def test_parameters_of_another_kind_are_named(module):
     for world, wrong, message in cases:
         with pytest.raises(ValueError, match=message):
             module.make(world, wrong, config)
+
+
+def test_a_grid_of_configurations_is_for_a_sweep():
+    env, params = envs.make("CartPole-v1")
+    with pytest.raises(ValueError, match=r"`learning_rate` must be one number, .* \(2,\); jaxrl\.sweep"):
+        ppo.make(env, params, jaxrl.grid(ppo.Config(), learning_rate=[1e-3, 1e-2]))
 
 
 @pytest.mark.parametrize("module", [ppo, sac], ids=["rollouts", "replay"])
