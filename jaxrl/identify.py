@@ -4,7 +4,7 @@ Both search the ranges of an `envs.physics.Randomized` world for the values whos
 actions comes closest to the recorded observations. Neither has a Python loop, so both vmap over robots.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,9 +13,10 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
-from envs.checks import check_size
+from envs.checks import check_env_like, check_size
 from envs.core import Environment, Params
 from envs.physics.randomization import Randomized, check_randomized
+from envs.spaces import Box
 from envs.wrappers import WrappedParams
 
 # `(start, params) -> state`: the first state of a trajectory in a robot of these params.
@@ -74,8 +75,10 @@ def record(
       hold: steps for which each action is held, so that heavy joints move.
 
     Raises:
-      ValueError: if a number is not positive.
+      ValueError: if a number is not positive, or observations are no vector.
     """
+    check_env_like(env)
+    _vector_size(env, params)
     for name, value in (("num", num), ("length", length), ("hold", hold)):
         check_size(name, value)
     key_start, key_actions = jax.random.split(key)
@@ -94,7 +97,11 @@ def residuals(
 
     The whole trajectory is predicted from its start, open loop. The scale of an observation is its standard
     deviation over the data, at least a thousandth of the largest.
+
+    Raises:
+      ValueError: if the data are no record of `env`: a wrong shape would be broadcast.
     """
+    _check_data(env, params, data, begin)
     begin = _begin_by_key(env.env) if begin is None else begin
     robot = env.bind(params.env, values)
     replayed = jax.vmap(lambda start, action: _replay(env.env, robot, start, action, begin))
@@ -139,12 +146,13 @@ def cross_entropy(
       begin: see `Begin`.
 
     Raises:
-      ValueError: if `env` is no `Randomized`, the data are not finite (traced ones pass), `iterations` or
-        `population` is not positive, or `elites` is not from 2 to `population`.
+      ValueError: if `env` is no `Randomized`, `params` are not its own or have an impossible range, the data
+        are no record of it or not finite (traced numbers pass), `iterations` or `population` is not
+        positive, or `elites` is not from 2 to `population`.
 
     Source: Rubinstein (1999), The cross-entropy method for combinatorial and continuous optimization.
     """
-    _check_search(env, data)
+    _check_search(env, params, data, begin)
     for name, value in (("iterations", iterations), ("population", population), ("elites", elites)):
         check_size(name, value)
     if not 2 <= elites <= population:
@@ -207,12 +215,12 @@ def gauss_newton(
       begin: see `Begin`.
 
     Raises:
-      ValueError: if `env` is no `Randomized`, the data are not finite (traced ones pass), or `iterations`
-        or `starts` is not positive.
+      ValueError: if `env` is no `Randomized`, `params` are not its own or have an impossible range, the data
+        are no record of it or not finite (traced numbers pass), or `iterations` or `starts` is not positive.
 
     Source: Marquardt (1963), An algorithm for least-squares estimation of nonlinear parameters.
     """
-    _check_search(env, data)
+    _check_search(env, params, data, begin)
     check_size("iterations", iterations)
     check_size("starts", starts)
     size = len(env.variations)
@@ -268,8 +276,9 @@ def _fit(
     return Fit(jnp.where(is_known, values, jnp.nan), error, jnp.where(is_known, spread, jnp.nan), history)
 
 
-def _check_search(env: Any, data: Trajectories) -> None:
+def _check_search(env: Any, params: Any, data: Any, begin: Begin | None) -> None:
     check_randomized(env)
+    _check_data(env, params, data, begin)
     for name in ("start", "action", "obs"):
         for leaf in jax.tree.leaves(getattr(data, name)):
             if isinstance(leaf, Tracer) or not jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -278,6 +287,86 @@ def _check_search(env: Any, data: Trajectories) -> None:
             if len(wrong):
                 index = tuple(wrong[0].tolist())
                 raise ValueError(f"`{name}` of `data` must be finite, got {leaf[index]} at index {index}")
+    env.check(params)
+
+
+def _check_data(env: Randomized, params: Any, data: Any, begin: Begin | None) -> None:
+    """Check what is known while tracing: the kind of `params`, and the shapes of `data`."""
+    _check_kind(env, params)
+    if not isinstance(data, Trajectories):
+        raise ValueError(
+            f"`data` must be identify.Trajectories, as `identify.record` returns, got {type(data).__name__}"
+        )
+    size, obs = _vector_size(env.env, params.env), _shape(data.obs)
+    if obs is None or len(obs) != 3 or obs[-1] != size or 0 in obs[:2]:
+        got = type(data.obs).__name__ if obs is None else list(obs)
+        raise ValueError(
+            f"`obs` of `data` must have shape [N, T, {size}], with N and T at least 1 and observations as in "
+            f"{env.env.id}, got {got}"
+        )
+    sample = jax.eval_shape(env.env.action_space(params.env).sample, jax.random.key(0))
+    wanted = [(*obs[:2], *leaf.shape) for leaf in jax.tree.leaves(sample)]
+    shapes = [_shape(leaf) for leaf in jax.tree.leaves(data.action)]
+    if shapes != wanted or jax.tree.structure(data.action) != jax.tree.structure(sample):
+        raise ValueError(
+            f"`action` of `data` must have shape {_listed(wanted)}, [N, T, ...] beside `obs` {list(obs)} and "
+            f"as actions of {env.env.id}, got {_listed(shapes)}"
+        )
+    starts = [_shape(leaf) for leaf in jax.tree.leaves(data.start)]
+    if any(not shape or shape[0] != obs[0] for shape in starts):
+        raise ValueError(
+            f"`start` of `data` must have leaves [N, ...], N = {obs[0]} as in `obs` {list(obs)}, got "
+            f"{_listed(starts)}"
+        )
+    if begin is None and not _are_keys(data.start, obs[0]):
+        raise ValueError(
+            f"`start` of `data` must hold keys [{obs[0]}] for resets, got {_listed(starts)}; give `begin`, "
+            "which makes a state of what else it holds"
+        )
+
+
+def _check_kind(env: Randomized, params: Any) -> None:
+    wanted, size = jax.eval_shape(env.default_params), len(env.variations)
+    if not isinstance(params, WrappedParams) or not isinstance(params.env, type(wanted.env)):
+        inner = f" of {type(params.env).__name__}" if isinstance(params, WrappedParams) else ""
+        raise ValueError(
+            f"`params` must be WrappedParams of {type(wanted.env).__name__}, as `env.default_params()` of "
+            f"{env.id} returns, got {type(params).__name__}{inner}"
+        )
+    for end in ("low", "high"):
+        if _shape(params.values.get(end)) != (size,):
+            labels = ", ".join(variation.label for variation in env.variations)
+            raise ValueError(
+                f"`values[{end!r}]` of `params` must be an array of shape [{size}], one entry each of "
+                f"{labels}, got {params.values.get(end)!r}"
+            )
+
+
+def _vector_size(env: Environment, params: Params) -> int:
+    space = env.observation_space(params)
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise ValueError(
+            f"`env` must have observations of one axis, a Box [O], got {space}; "
+            "envs.wrappers.FlattenObservation makes one"
+        )
+    return space.shape[0]
+
+
+def _are_keys(start: Any, num: int) -> bool:
+    """Return whether `start` is an array of keys `[num]`, typed or raw."""
+    shape, dtype = _shape(start), getattr(start, "dtype", None)
+    if shape is None or dtype is None:
+        return False
+    is_typed = jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    return shape == (num,) if is_typed else dtype == jnp.uint32 and len(shape) == 2 and shape[0] == num
+
+
+def _shape(leaf: Any) -> tuple[int, ...] | None:
+    return getattr(leaf, "shape", None)
+
+
+def _listed(shapes: Sequence[tuple[int, ...] | None]) -> str:
+    return ", ".join("no array" if shape is None else str(list(shape)) for shape in shapes) or "none"
 
 
 def _solve(matrix: jax.Array, vector: jax.Array) -> jax.Array:

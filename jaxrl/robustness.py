@@ -5,9 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from envs.core import Environment, Params, time_limit
-from envs.spaces import flat_size
+from envs.physics.randomization import as_number
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space
 from jaxrl.algorithm import Policy
 from jaxrl.config import check_unit_interval
 from jaxrl.train import Episodes, evaluate
@@ -31,13 +34,14 @@ def evaluate_grid(
       params: of G worlds, every leaf `[G, ...]`, as `envs.physics.Randomized.grid` makes.
       key: one key.
       num_episodes: of each world.
-      max_steps: the horizon; the environment's own time limit by default.
+      max_steps: the horizon of all worlds; by default the largest of their time limits, or, where these are
+        traced, the limit of the default parameters.
 
     Returns:
       Episodes with leaves `[G, num_episodes]`.
 
     Raises:
-      ValueError: if the leaves of `params` have no common leading axis.
+      ValueError: if the leaves of `params` have no common leading axis, or it is empty.
 
     >>> import envs
     >>> from envs.physics import Randomized, Variation
@@ -48,10 +52,12 @@ def evaluate_grid(
     [12.5, 9.25, 7.0]
     """
     sizes = {jnp.shape(x)[:1] for x in jax.tree.leaves(params)}
-    if len(sizes) != 1 or () in sizes:
-        raise ValueError(f"`params` must have leaves [G, ...] of one G, got leading axes {sorted(sizes)}")
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise ValueError(
+            f"`params` must have leaves [G, ...] of one G, at least 1, got leading axes {sorted(sizes)}"
+        )
     if max_steps is None:
-        max_steps = time_limit(env, jax.tree.map(lambda x: x[0], params))
+        max_steps = _horizon(env, params)
 
     def one(params: Params) -> Episodes:
         return evaluate(policy, env, params, key, num_episodes, max_steps)
@@ -79,13 +85,14 @@ def cvar(returns: jax.Array, fraction: float = 0.1) -> jax.Array:
       fraction: in (0, 1]; a static number.
 
     Raises:
-      ValueError: if `fraction` is not in (0, 1].
+      ValueError: if `fraction` is not a number in (0, 1].
 
     >>> cvar(jnp.arange(10.0)[:, None], 0.2).tolist()
     0.5
 
     Source: Rajeswaran et al. (2017), https://arxiv.org/abs/1610.01283.
     """
+    fraction = as_number("`fraction`", fraction)
     check_unit_interval(fraction=fraction)
     if fraction == 0:
         raise ValueError("`fraction` must be greater than 0, got 0")
@@ -104,7 +111,9 @@ def transfer_matrix(
     """Return what each learner's policy earns in each world: the gap between simulators, in returns.
 
     Row i, column j: the policy that was trained in world i, say, in world j. Worlds may be different
-    environments (engines) of equal observation and action spaces; there is one evaluation a world.
+    environments (engines) of equal observation and action spaces; there is one evaluation a world. Bounds of
+    observations may differ, as they do between engines; those of actions may not, for they are the units in
+    which a policy acts.
 
     Args:
       policy: `learner -> Policy`, for instance `algorithm.policy`.
@@ -118,11 +127,9 @@ def transfer_matrix(
       Returns `[P, W, num_episodes]` float32.
 
     Raises:
-      ValueError: if the spaces of the worlds differ.
+      ValueError: if there is no world, one is no pair, or their spaces differ.
     """
-    sizes = {(flat_size(env.observation_space(p)), flat_size(env.action_space(p))) for env, p in worlds}
-    if len(sizes) != 1:
-        raise ValueError(f"`worlds` must have equal observation and action spaces, got sizes {sorted(sizes)}")
+    _check_worlds(worlds)
 
     def column(env: Environment, params: Params) -> jax.Array:
         def one(learner: Any) -> jax.Array:
@@ -131,3 +138,54 @@ def transfer_matrix(
         return jax.vmap(one)(learners)
 
     return jnp.stack([column(env, params) for env, params in worlds], axis=1)
+
+
+def _horizon(env: Environment, params: Params) -> int:
+    """Return the largest time limit of the worlds of `params` `[G, ...]`."""
+    if hasattr(env, "time_limit"):
+        with jax.ensure_compile_time_eval():
+            limits = jax.vmap(env.time_limit)(params)  # type: ignore[attr-defined]
+            if not isinstance(limits, Tracer):
+                return int(np.max(limits))
+    return time_limit(env, jax.tree.map(lambda x: x[0], params))
+
+
+def _check_worlds(worlds: Any) -> None:
+    rule = "must be a sequence of pairs (env, params), as `envs.make` returns"
+    if not isinstance(worlds, Sequence) or isinstance(worlds, str) or not worlds:
+        raise ValueError(f"`worlds` {rule}, at least one, got {worlds!r}")
+    for i, pair in enumerate(worlds):
+        is_pair = isinstance(pair, tuple | list) and len(pair) == 2 and hasattr(pair[0], "observation_space")
+        if not is_pair or isinstance(pair[0], type):
+            raise ValueError(f"`worlds` {rule}, got {type(pair).__name__} {pair!r:.80} at index {i}")
+    spaces = [
+        f"{_described(env.observation_space(params), False)} and {_described(env.action_space(params), True)}"
+        for env, params in worlds
+    ]
+    for (env, _), got in zip(worlds, spaces, strict=True):
+        if got != spaces[0]:
+            raise ValueError(
+                f"`worlds` must have equal observation and action spaces, got {spaces[0]} in "
+                f"{worlds[0][0].id}, but {got} in {env.id}"
+            )
+
+
+def _described(space: Space, bounded: bool) -> str:
+    """Return the kind and shape of `space`, equal for spaces that a policy cannot tell apart.
+
+    >>> _described(Box(-2.0, 2.0, (1,)), True), _described(Box(-2.0, 2.0, (1,)), False)
+    ('Box([1], float, -2.0 to 2.0)', 'Box([1], float)')
+    """
+    match space:
+        case Discrete():
+            return f"Discrete({space.n})"
+        case MultiDiscrete():
+            return f"MultiDiscrete({space.nvec})"
+        case Dict():
+            parts = (f"{name}: {_described(part, bounded)}" for name, part in space.spaces.items())
+            return f"Dict({', '.join(parts)})"
+        case Box():
+            low, high = (x.flat[0] if x.size and (x == x.flat[0]).all() else x for x in space.bounds())
+            ends = f", {low.tolist()} to {high.tolist()}" if bounded else ""
+            return f"Box({list(space.shape)}, {np.dtype(space.dtype).name.rstrip('0123456789')}{ends})"
+    raise TypeError(f"`space` must be a Discrete, MultiDiscrete, Box or Dict, got {type(space).__name__}")

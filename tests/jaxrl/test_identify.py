@@ -1,5 +1,7 @@
 """System identification: known robots are recovered, by populations and by gradients."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from envs.physics import Randomized, Variation
 from jaxrl import identify
 
 PENDULUM, PARAMS = envs.make("Pendulum-v1")
+_, CARTPOLE_PARAMS = envs.make("CartPole-v1")
 ENV = Randomized(PENDULUM, (Variation("mass", 0.3, 3.0, log=True), Variation("length", 0.5, 2.0)))
 RANGES = ENV.default_params()
 TRUE = jnp.array([1.7, 1.2])
@@ -164,3 +167,81 @@ def test_numbers_out_of_range_are_refused():
         identify.gauss_newton(ENV, RANGES, data, KEY, starts=0)
     with pytest.raises(ValueError, match="`length` must be at least 1"):
         identify.record(PENDULUM, PARAMS, KEY, 10, 0)
+
+
+ONE = Randomized(PENDULUM, (Variation("mass", 0.5, 2.0),))
+ONE_RANGES = ONE.default_params()
+RECORD = identify.record(PENDULUM, PARAMS, KEY, 2, 10)
+
+
+@pytest.mark.parametrize("method", [identify.cross_entropy, identify.gauss_newton])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((1, 2), "`data` must be identify.Trajectories, as `identify.record` returns, got tuple"),
+        (
+            RECORD.replace(obs=RECORD.obs[..., :1]),
+            r"`obs` of `data` must have shape \[N, T, 3\], .* in Pendulum-v1, got \[2, 10, 1\]",
+        ),
+        (RECORD.replace(obs=RECORD.obs[0]), r"`obs` of `data` .* got \[10, 3\]"),
+        (RECORD.replace(obs=RECORD.obs.tolist()), "`obs` of `data` .* got list"),
+        (
+            RECORD.replace(obs=RECORD.obs[:1]),
+            r"`action` of `data` must have shape \[1, 10, 1\], .* `obs` \[1, 10, 3\] .* got \[2, 10, 1\]",
+        ),
+        (RECORD.replace(obs=RECORD.obs[:, :5]), r"`action` of `data` must have shape \[2, 5, 1\]"),
+        (RECORD.replace(action=RECORD.action[..., 0]), r"`action` of `data` .* got \[2, 10\]"),
+        (RECORD.replace(start=RECORD.start[:1]), r"`start` of `data` must have leaves .* N = 2 .* got \[1\]"),
+        (
+            RECORD.replace(start=RECORD.obs[:, 0]),
+            r"`start` of `data` must hold keys \[2\] .* got \[2, 3\]; give",
+        ),
+        (jax.tree.map(lambda x: x[:0], RECORD), r"N and T at least 1 .* got \[0, 10, 3\]"),
+    ],
+)
+def test_what_is_no_record_of_the_world_is_refused(method, data, message):
+    with pytest.raises(ValueError, match=message):
+        method(ONE, ONE_RANGES, data, KEY)
+
+
+def test_a_prediction_is_not_compared_with_observations_of_another_shape():
+    for obs in (RECORD.obs[..., :1], RECORD.obs[:1]):
+        with pytest.raises(ValueError, match="of `data` must have shape"):
+            identify.prediction_error(ONE, ONE_RANGES, jnp.ones(1), RECORD.replace(obs=obs))
+
+
+@pytest.mark.parametrize("method", [identify.cross_entropy, identify.gauss_newton])
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (PARAMS, r"`params` must be WrappedParams of PendulumParams, .* got PendulumParams$"),
+        (
+            replace(ONE_RANGES, env=CARTPOLE_PARAMS),
+            "`params` must be WrappedParams of PendulumParams, .* got WrappedParams of CartPoleParams",
+        ),
+        (RANGES, r"`values\['low'\]` of `params` must be an array of shape \[1\], one entry each of mass"),
+        (replace(ONE_RANGES, values={"low": jnp.ones(1)}), r"`values\['high'\]` of `params` .* got None"),
+        (
+            replace(ONE_RANGES, values={"low": jnp.array([2.0]), "high": jnp.array([0.5])}),
+            r"`low` of 'mass' must be at most `high`, got \[2.0, 0.5\]",
+        ),
+        (
+            replace(ONE_RANGES, values={"low": jnp.array([-2.0]), "high": jnp.array([-0.5])}),
+            "`low` of 'mass' must be at least 0, .* got -2.0",
+        ),
+    ],
+)
+def test_ranges_that_cannot_be_searched_are_refused(method, params, message):
+    with pytest.raises(ValueError, match=message):
+        method(ONE, params, RECORD, KEY)
+
+
+def test_observations_that_are_no_vector_are_not_recorded():
+    with pytest.raises(ValueError, match=r"`env` must have observations of one axis, .* got Discrete\(n=16"):
+        identify.record(*envs.make("FrozenLake4x4-v1"), KEY, 2, 5)
+
+
+def test_starts_may_be_raw_keys():
+    raw = identify.record(PENDULUM, PARAMS, jax.random.PRNGKey(0), 2, 5)
+    assert raw.start.shape == (2, 2)
+    assert float(identify.prediction_error(ONE, ONE_RANGES, jnp.ones(1), raw)) < 1e-9

@@ -1,5 +1,8 @@
 """Grids of robots, the worst of them, and other engines."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,8 @@ import pytest
 import envs
 import jaxrl
 from envs.physics import Randomized, Variation
+from envs.spaces import Box, Dict, Discrete, MultiDiscrete
+from envs.wrappers import Wrapper
 from jaxrl.algorithm import Policy
 from jaxrl.robustness import cvar, evaluate_grid, transfer_matrix, worst_case
 
@@ -66,3 +71,95 @@ def test_what_cannot_be_compared_is_refused():
         cvar(jnp.ones((2, 2)), 0.0)
     with pytest.raises(ValueError, match="`worlds` must have equal observation and action spaces"):
         transfer_matrix(lambda _: RIGHT, KEY, [envs.make("CartPole-v1"), envs.make("Pendulum-v1")], KEY, 2)
+
+
+def test_each_world_of_a_grid_has_its_own_time_limit():
+    pendulum, params = envs.make("Pendulum-v1")
+    still = Policy(init=lambda: (), act=lambda obs, carry, key: (jnp.zeros(1), carry))
+    worlds = jax.tree.map(lambda x: jnp.stack([x, x]), params).replace(max_steps=jnp.array([20, 100]))
+    for max_steps, expected in ((None, [[20] * 3, [100] * 3]), (50, [[20] * 3, [50] * 3])):
+        episodes = evaluate_grid(still, pendulum, worlds, KEY, 3, max_steps)
+        assert episodes.length.tolist() == expected
+        assert episodes.done.tolist() == [[True] * 3, [max_steps is None] * 3]
+    # Known limits are known inside of a compiled program, too; unknown ones are those of the default.
+    inside = jax.jit(lambda key: evaluate_grid(still, pendulum, worlds, key, 3))(KEY)
+    assert inside.length.tolist() == [[20] * 3, [100] * 3]
+    traced = jax.jit(lambda worlds: evaluate_grid(still, pendulum, worlds, KEY, 3))(worlds)
+    assert traced.length.tolist() == [[20] * 3, [100] * 3]
+
+
+@dataclass(frozen=True)
+class Other(Wrapper):
+    """An environment that says other spaces."""
+
+    obs: Any = None
+    action: Any = None
+
+    def observation_space(self, params):
+        return self.env.observation_space(params) if self.obs is None else self.obs
+
+    def action_space(self, params):
+        return self.env.action_space(params) if self.action is None else self.action
+
+
+def matrix_of(*worlds):
+    act = lambda obs, carry, key: (jnp.zeros(1), carry)  # noqa: E731
+    policy = Policy(init=lambda: (), act=act)
+    pairs = [(env, env.default_params()) for env in worlds]
+    return transfer_matrix(lambda _: policy, jnp.zeros(1), pairs, KEY, 2)
+
+
+PENDULUM, _ = envs.make("Pendulum-v1")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (
+            {},
+            {"action": Box(-1.0, 1.0, (1,))},
+            r"Box\(\[1\], float, -2.0 to 2.0\) in .* float, -1.0 to 1.0\)",
+        ),
+        ({}, {"action": Box(-2.0, 3.0, (1,))}, "but .* float, -2.0 to 3.0"),
+        ({"action": Discrete(2)}, {"action": Box(-1.0, 1.0, (2,))}, r"Discrete\(2\) in .* but .* Box\(\[2\]"),
+        ({"action": Discrete(4)}, {"action": MultiDiscrete((2, 2))}, r"MultiDiscrete\(\(2, 2\)\)"),
+        ({"obs": Box(0.0, 1.0, (2, 3))}, {"obs": Box(0.0, 1.0, (3, 2))}, r"Box\(\[3, 2\], float\)"),
+        ({"obs": Box(0, 1, (3,), jnp.uint8)}, {}, r"Box\(\[3\], uint\) and"),
+        ({"obs": Dict({"a": Discrete(3)})}, {"obs": Dict({"b": Discrete(3)})}, r"Dict\(b: Discrete\(3\)\)"),
+    ],
+)
+def test_worlds_of_other_kinds_shapes_or_units_are_refused(a, b, message):
+    with pytest.raises(ValueError, match=f"`worlds` must have equal observation and action .*{message}"):
+        matrix_of(Other(PENDULUM, **a), Other(PENDULUM, **b))
+
+
+def test_bounds_of_observations_and_how_bounds_are_written_do_not_matter():
+    free = Other(PENDULUM, Box(-np.inf, np.inf, (3,)), Box((-2.0,), (2.0,), (1,)))
+    assert matrix_of(PENDULUM, free).shape == (1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("worlds", "message"),
+    [
+        ([], r"`worlds` must be a sequence of pairs \(env, params\), .* at least one, got \[\]"),
+        (None, "`worlds` must be a sequence of pairs .* got None"),
+        ([PENDULUM], "`worlds` must be a sequence of pairs .* got Pendulum .* at index 0"),
+        (envs.make("Pendulum-v1"), "`worlds` must be a sequence of pairs .* got Pendulum .* at index 0"),
+        ([envs.make("Pendulum-v1"), ("Pendulum-v1", 1)], "got tuple .* at index 1"),
+    ],
+)
+def test_worlds_that_are_no_pairs_are_refused(worlds, message):
+    with pytest.raises(ValueError, match=message):
+        transfer_matrix(lambda _: RIGHT, jnp.zeros(1), worlds, KEY, 2)
+
+
+def test_a_fraction_that_is_no_number_is_refused():
+    for wrong in ("a", None, [0.1, 0.2]):
+        with pytest.raises(ValueError, match="`fraction` must be a number, got"):
+            cvar(jnp.ones((2, 2)), wrong)  # type: ignore[arg-type]
+
+
+def test_a_grid_of_no_world_is_refused():
+    none = jax.tree.map(lambda x: jnp.stack([x])[:0], CARTPOLE.default_params())
+    with pytest.raises(ValueError, match=r"`params` must have leaves \[G, ...\] of one G, at least 1"):
+        evaluate_grid(RIGHT, CARTPOLE, none, KEY, 2)
