@@ -236,7 +236,7 @@ def time_limit(env: Environment, params: Params | None = None, default: int = 10
             limit = next((steps for known, steps in _ASSUMED.get() if known == env), None)
         if limit is None:
             limit = env.time_limit(env.default_params())  # type: ignore[attr-defined]
-        return int(np.max(limit))
+        return int(np.ceil(np.max(limit)))
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:

@@ -146,7 +146,7 @@ def _horizon(env: Environment, params: Params) -> int:
         with jax.ensure_compile_time_eval():
             limits = jax.vmap(env.time_limit)(params)  # type: ignore[attr-defined]
             if not isinstance(limits, Tracer):
-                return int(np.max(limits))
+                return int(np.ceil(np.max(limits)))
     return time_limit(env, jax.tree.map(lambda x: x[0], params))
 
 

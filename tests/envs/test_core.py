@@ -87,6 +87,7 @@ def test_time_limit_is_a_python_int_also_inside_a_traced_function():
     assert envs.time_limit(env) == 500
     assert envs.time_limit(env, params.replace(max_steps=jnp.int32(7))) == 7
     assert envs.time_limit(env, params.replace(max_steps=jnp.array([7, 9], jnp.int32))) == 9
+    assert envs.time_limit(env, params.replace(max_steps=10.5)) == 11  # of steps, the first not before it
     assert envs.time_limit(Sized(), default=11) == 11
     seen = []
     jax.make_jaxpr(lambda x: seen.append(envs.time_limit(env)) or x)(0.0)
