@@ -4,7 +4,7 @@ A wrapper is an environment like any other. What it keeps in its state lies arou
 numbers lie around the inner params (`WrappedParams`), so that they are traced and mapped over like others.
 Optional members (`time_limit`, `check_params`, `draw`, `action_mask`, `ascii`, `frame`, and what
 `envs.testing` asks for) are there if the inner environment has them; the exact model is, unless the wrapper
-changes what a state is.
+changes what a state is. A wrapper with numbers of its own always has `check_params`.
 """
 
 import math
@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
-from envs.checks import check_size
+from envs.checks import check_params, check_size
 from envs.core import Obs, Params, State, Step, unknown
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, as_action, flat_size
 from envs.tabular import Outcomes
@@ -113,7 +114,52 @@ class Wrapper:
         """Return the next state and what happened."""
         return self.env.step(key, state, action, self.inner_params(params))
 
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Between which values each of the wrapper's numbers makes sense; any number where none is said."""
+        return {}
+
+    def check_values(self, params: WrappedParams) -> None:
+        """Check the wrapper's own numbers in `params`; traced ones pass.
+
+        Raises:
+          ValueError: naming the number and what would be accepted, or `params` that are not this wrapper's.
+        """
+        self._check_wrapped(params)
+        for name, value in params.values.items():
+            if name in self.bounds and np.shape(value):
+                raise ValueError(f"`{name}` must be one number, got an array of shape {np.shape(value)}")
+            if isinstance(value, Tracer):
+                continue
+            numbers = np.ravel(np.asarray(value, np.float32))
+            if name not in self.bounds:
+                good, rule = ~np.isnan(numbers), "no NaN"
+            else:
+                low, high = self.bounds[name]
+                good = (numbers >= low) & (numbers <= high) & np.isfinite(numbers)
+                least = "finite" if low == -math.inf else f"at least {low:g} and finite"
+                rule = least if high == math.inf else f"from {low:g} to {high:g}"
+            if not good.all():
+                raise ValueError(f"`{name}` must be {rule}, got {float(numbers[~good][0]):g}")
+
+    def _check_wrapped(self, params: Any) -> None:
+        if isinstance(params, WrappedParams) and set(params.values) == set(self.own):
+            return
+        got = type(params).__name__
+        if isinstance(params, WrappedParams):
+            got += f" with {', '.join(sorted(params.values))}"
+        raise ValueError(
+            f"`params` must be those of {self.id}, WrappedParams with {', '.join(self.own)} as "
+            f"`default_params` or `wrap_params` make them, got {got}"
+        )
+
+    def _check_params(self, params: WrappedParams) -> None:
+        self.check_values(params)
+        check_params(self.env, params.env)
+
     def __getattr__(self, name: str) -> Any:
+        if name == "check_params" and self.own:
+            return self._check_params
         hidden = (name in _MODEL and not self.keeps_model) or (name == "state_at" and self.has_state)
         if name not in _PASSED or hidden:
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
@@ -264,6 +310,11 @@ class DiscretiseObservation(ObservationWrapper):
         if (count := math.prod(self.bins)) > 2**31 - 1:
             raise ValueError(f"`bins` must make at most 2^31 - 1 boxes, got {self.bins}, {count:,} boxes")
 
+    def check_values(self, params: WrappedParams) -> None:
+        """Check that the lower ends lie below the upper ones; traced ones pass."""
+        super().check_values(params)
+        _check_ordered(params.values, lambda low, high: low < high, "less than")
+
     def observation_space(self, params: Params) -> Discrete:
         """Return the numbers of the boxes."""
         return Discrete(math.prod(self.bins))
@@ -321,6 +372,14 @@ class NormaliseObservation(ObservationWrapper):
             raise ValueError(f"`scale` must be positive, got {self.scale}")
         if not self.bound > 0:
             raise ValueError(f"`bound` must be positive, got {self.bound}")
+
+    def check_values(self, params: WrappedParams) -> None:
+        """Check that no number is NaN and that scale and bound are positive; traced ones pass."""
+        super().check_values(params)
+        for name in ("scale", "bound"):
+            value = params.values[name]
+            if not isinstance(value, Tracer) and not np.all(np.asarray(value) > 0):
+                raise ValueError(f"`{name}` must be positive, got {np.asarray(value)}")
 
     def observation_space(self, params: WrappedParams) -> Box:
         """Return a `Box` of float32 with the bound that this wrapper was made with."""
@@ -570,6 +629,11 @@ class StickyActions(Wrapper):
         if not 0 <= self.probability <= 1:
             raise ValueError(f"`probability` must lie in [0, 1], got {self.probability}")
 
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Between which values the number makes sense."""
+        return {"probability": (0.0, 1.0)}
+
     def reset(self, key: jax.Array, params: WrappedParams) -> tuple[WrappedState, Obs]:
         """Return a first state and its observation."""
         state, obs = self.env.reset(key, params.env)
@@ -674,6 +738,16 @@ class TransformReward(Wrapper):
         if not math.isfinite(self.scale):
             raise ValueError(f"`scale` must be finite, got {self.scale}")
 
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Between which values two of the numbers make sense; the clipping may be at infinity."""
+        return {"scale": (-math.inf, math.inf), "noise": (0.0, math.inf)}
+
+    def check_values(self, params: WrappedParams) -> None:
+        """Check scale and noise, and that `low` is at most `high`; traced ones pass."""
+        super().check_values(params)
+        _check_ordered(params.values, lambda low, high: low <= high, "at most")
+
     def __getattr__(self, name: str) -> Any:
         member = super().__getattr__(name)
         return self._outcomes if name == "outcomes" else member
@@ -732,6 +806,11 @@ class PotentialShaping(Wrapper):
             raise ValueError(f"`potential` must be a function of state and params, got {self.potential!r}")
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"`gamma` must lie in [0, 1], got {self.gamma}")
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Between which values the number makes sense."""
+        return {"gamma": (0.0, 1.0)}
 
     def __getattr__(self, name: str) -> Any:
         # To know the potential of a state, the model needs the state of a number.
@@ -818,6 +897,17 @@ def _vector_size(wrapper: Wrapper) -> int:
             f"`env` must have a vector of observations, got {space}; FlattenObservation makes one"
         )
     return space.shape[0]
+
+
+def _check_ordered(
+    values: dict[str, jax.Array], is_good: Callable[[np.ndarray, np.ndarray], Any], rule: str
+) -> None:
+    ends = values["low"], values["high"]
+    if any(isinstance(x, Tracer) for x in ends):
+        return
+    low, high = (np.asarray(x) for x in ends)
+    if not np.all(is_good(low, high)):
+        raise ValueError(f"`low` must be {rule} `high`, got {low} and {high}")
 
 
 def _choose(condition: jax.Array, a: Any, b: Any) -> Any:

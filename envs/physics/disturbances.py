@@ -6,12 +6,13 @@ Sensor noise is `envs.wrappers.NoisyObservation`. Each is a wrapper whose number
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from envs.checks import check_size
+from envs.checks import check_env_like, check_size
 from envs.core import Obs, State, Step, unknown
 from envs.physics import fields
 from envs.physics.randomization import as_number
@@ -33,7 +34,8 @@ class DelayedAction(Wrapper):
       max_latency: how many actions are kept.
 
     Raises:
-      ValueError: if `max_latency` is not positive or `latency` is no number from 0 to it.
+      ValueError: if `env` is no environment, `max_latency` is not positive, or `latency` is no number from 0
+        to it.
 
     >>> import envs
     >>> env = DelayedAction(envs.make("Pendulum-v1")[0], latency=1.0)
@@ -51,6 +53,7 @@ class DelayedAction(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
+        check_env_like(self.env)
         check_size("max_latency", self.max_latency)
         if not 0 <= as_number("`latency`", self.latency) <= self.max_latency:
             raise ValueError(
@@ -97,8 +100,9 @@ class Pushed(Wrapper):
       where: paths of the velocities in the state; by default those of `envs.physics.fields.VELOCITIES`.
 
     Raises:
-      ValueError: if `push` is no number or negative, `probability` lies outside [0, 1], or the world's
-        velocities are not known.
+      ValueError: if `env` is no environment, `push` is no number or negative, `probability` lies outside
+        [0, 1], `where` is no sequence of paths to arrays of floats in the state, or the world's velocities
+        are not known.
 
     >>> import envs
     >>> env = Pushed(envs.make("Pendulum-v1")[0], push=1.0, probability=0.1)
@@ -116,10 +120,12 @@ class Pushed(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
+        check_env_like(self.env)
         if not 0 <= as_number("`push`", self.push) < math.inf:
             raise ValueError(f"`push` must be at least 0 and finite, got {self.push}")
         if not 0 <= as_number("`probability`", self.probability) <= 1:
             raise ValueError(f"`probability` must lie in [0, 1], got {self.probability}")
+        object.__setattr__(self, "where", _velocities(self.env, self.where))
         world = fields.world(self.env)
         if not self.where and world not in fields.VELOCITIES:
             known = unknown("world", world, list(fields.VELOCITIES))
@@ -149,3 +155,20 @@ class Pushed(Wrapper):
         while isinstance(env, Wrapper):
             prefix, env = prefix + "env." * env.has_state, env.env
         return tuple(prefix + path for path in fields.VELOCITIES[fields.world(env)])
+
+
+def _velocities(env: Any, where: Any) -> tuple[str, ...]:
+    """Return the paths `where` in the state of `env` as a tuple, each of them checked."""
+    if not isinstance(where, tuple | list) or not all(isinstance(path, str) for path in where):
+        raise ValueError(
+            "`where` must be a sequence of paths of velocities in the state, for instance ('velocity',), "
+            f"got {where!r}"
+        )
+    if where:
+        state, _ = jax.eval_shape(env.reset, jax.random.key(0), env.default_params())
+        for path in where:
+            if (wrong := fields.wrong(state, path)) is not None:
+                raise ValueError(f"`where` must hold paths in the state of {env.id}, but {wrong}")
+            if not jnp.issubdtype(jax.eval_shape(partial(fields.read, path=path), state).dtype, jnp.floating):
+                raise ValueError(f"`where` must hold paths of arrays of floats, got {path!r}")
+    return tuple(where)

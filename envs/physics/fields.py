@@ -84,6 +84,13 @@ VELOCITIES: dict[str, tuple[str, ...]] = {
 _ALIASES = {"sensor_noise": "noise"}
 
 
+def core(env: Any) -> Any:
+    """Return the world under all wrappers."""
+    while isinstance(env, Wrapper):
+        env = env.env
+    return env
+
+
 def world(env: Any) -> str:
     """Return the name of the world under all wrappers: its class, or Brax and its backend.
 
@@ -92,8 +99,7 @@ def world(env: Any) -> str:
     >>> world(FrameStack(envs.make("Pendulum-v1")[0]))
     'Pendulum'
     """
-    while isinstance(env, Wrapper):
-        env = env.env
+    env = core(env)
     backend = getattr(env, "backend", None)
     return type(env).__name__ if backend is None else f"brax/{backend}"
 
@@ -111,29 +117,31 @@ def paths(env: Any, params: Params, name: str) -> tuple[str, ...]:
     >>> paths(*envs.make("CartPole-v1"), "gear")
     ('force',)
     """
-    prefix, known, core = "", [], env
-    while isinstance(core, Wrapper):
-        own = {alias: f"values.{number}" for alias, number in _ALIASES.items() if number in core.own}
-        own |= {number: f"values.{number}" for number in core.own}
+    prefix, known, inside = "", [], env
+    while isinstance(inside, Wrapper):
+        own = {alias: f"values.{number}" for alias, number in _ALIASES.items() if number in inside.own}
+        own |= {number: f"values.{number}" for number in inside.own}
         if name in own:
             return (prefix + own[name],)
         known += own
-        prefix, core = prefix + "env." * bool(core.own), core.env
-    table = QUANTITIES.get(world(core), {})
+        prefix, inside = prefix + "env." * bool(inside.own), inside.env
+    table = QUANTITIES.get(world(inside), {})
     if name in table:
         for path in table[name]:
             if not _is_there(params, prefix + path):
                 raise ValueError(
-                    f"{name!r} must matter in the world, but {core.id!r} ({world(core)}) has no {path}: "
+                    f"{name!r} must matter in the world, but {inside.id!r} ({world(inside)}) has no {path}: "
                     "nothing in it reads that"
                 )
         return tuple(prefix + path for path in table[name])
     known += table
-    if not _is_there(params, prefix + name):
-        inner = read(params, prefix[:-1]) if prefix else params
-        if dataclasses.is_dataclass(inner):
-            known += [field.name for field in dataclasses.fields(inner) if field.name not in known]
+    inner = read(params, prefix[:-1]) if prefix else params
+    place, column = _split(name)
+    if _walk(inner, place)[1] is not None:
+        known += [path for path in _below(inner) if path not in known]
         raise ValueError(unknown(f"quantity of {world(env)}", name, known))
+    if column and (fault := wrong(inner, name)) is not None:
+        raise ValueError(f"`name` must be a path in the params of {world(env)}, but {fault}")
     leaf = read(params, prefix + name)
     if not isinstance(leaf, jax.Array | np.ndarray) or not jnp.issubdtype(leaf.dtype, jnp.floating):
         raise ValueError(f"`{name}` of {world(env)} must be an array of floats, got {leaf!r}")
@@ -154,9 +162,23 @@ def bounds(env: Any, name: str) -> tuple[float, float]:
     number = _ALIASES.get(name, name)
     while isinstance(env, Wrapper):
         if number in env.own:
-            return getattr(env, "bounds", {}).get(number, (-math.inf, math.inf))
+            return env.bounds.get(number, (-math.inf, math.inf))
         env = env.env
     return -math.inf, math.inf
+
+
+def canonical(params: Params, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `paths` into `params` with columns that count from the front.
+
+    >>> canonical({"a": jnp.zeros(3)}, ("a:-1",))
+    ('a:2',)
+    """
+
+    def counted(path: str) -> str:
+        place, column = _split(path)
+        return f"{place}:{int(column[1:]) % read(params, place).shape[-1]}" if column else path
+
+    return tuple(counted(path) for path in paths)
 
 
 def read(tree: Any, path: str) -> Any:
@@ -191,12 +213,70 @@ def write(tree: Any, path: str, value: Any) -> Any:
     return tree.replace(**{name: value}) if hasattr(tree, "replace") else tree._replace(**{name: value})
 
 
-def _is_there(tree: Any, path: str) -> bool:
+def wrong(tree: Any, path: str) -> str | None:
+    """Return what is wrong with a `path` into `tree`, or None if an array, or a column of one, lies there.
+
+    Of arrays only shapes are asked for. JAX would read another column in place of one that is not there.
+
+    >>> wrong({"a": jnp.zeros(2)}, "a:5")
+    "'a:5' takes a column of a, which has columns 0 to 1"
+    """
+    place, column = _split(path)
+    inner, missing = _walk(tree, place)
+    if missing is not None:
+        return missing
+    if not hasattr(inner, "shape"):
+        return f"{path!r} is no array, it holds {', '.join(_names(inner)[:30]) or repr(inner)}"
+    if not column:
+        return None
+    size = inner.shape[-1] if inner.shape else 0
+    if not size:
+        return f"{path!r} takes a column of {place}, which is one number and has none"
     try:
-        read(tree, path)
-    except (AttributeError, KeyError):
-        return False
-    return True
+        index = int(column[1:])
+    except ValueError:
+        index = size
+    if not -size <= index < size:
+        return f"{path!r} takes a column of {place}, which has columns 0 to {size - 1}"
+    return None
+
+
+def _walk(tree: Any, place: str) -> tuple[Any, str | None]:
+    """Return what lies at `place`, a path without a column, or None and why nothing does."""
+    rest, at = place, ""
+    while True:
+        names = _names(tree)
+        name, after = _first(tree, rest)
+        if name not in names or rest == name + ".":
+            held = f"only {', '.join(names[:30])}" if names else "no parts"
+            return None, f"there is no {place!r}: " + (f"{at} has {held}" if at else f"there are {held}")
+        tree = tree[name] if isinstance(tree, dict) else getattr(tree, name)
+        rest, at = after, f"{at}.{name}".lstrip(".")
+        if not rest:
+            return tree, None
+
+
+def _is_there(tree: Any, path: str) -> bool:
+    return wrong(tree, path) is None
+
+
+def _names(tree: Any) -> list[str]:
+    """Return the names that lie in a dictionary, a dataclass or a named tuple, none in anything else."""
+    if isinstance(tree, dict):
+        return list(tree)
+    if dataclasses.is_dataclass(tree):
+        return [field.name for field in dataclasses.fields(tree)]
+    return list(getattr(tree, "_fields", ()))
+
+
+def _below(tree: Any) -> list[str]:
+    """Return the paths of `tree`, and those within its dictionaries."""
+    inside = {name: tree[name] if isinstance(tree, dict) else getattr(tree, name) for name in _names(tree)}
+    return [
+        path
+        for name, value in inside.items()
+        for path in ([f"{name}.{key}" for key in value] if isinstance(value, dict) else [name])
+    ]
 
 
 def _split(path: str) -> tuple[str, str]:

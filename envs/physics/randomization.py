@@ -16,7 +16,7 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
-from envs.checks import check_env_like
+from envs.checks import check_env_like, check_params
 from envs.core import Obs, Params, Step, unknown
 from envs.physics import fields
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
@@ -197,7 +197,9 @@ class Randomized(Wrapper):
             raise ValueError(
                 f"`variations` must name each quantity once, got {', '.join(sorted(twice))} twice"
             )
-        self.check(self.default_params())
+        params = self.default_params()
+        self._check_entries(params.env)
+        self.check(params)
 
     @property
     def id(self) -> str:
@@ -227,6 +229,7 @@ class Randomized(Wrapper):
         Raises:
           ValueError: for an unknown quantity or an impossible range.
         """
+        self._check_wrapped(params)
         labels = [variation.label for variation in self.variations]
         low, high = params.values["low"], params.values["high"]
         _check_named("ranges", ranges, labels)
@@ -261,6 +264,7 @@ class Randomized(Wrapper):
           ValueError: for an unknown quantity or an impossible value, or if a quantity that `axes` does not
             name has no nominal value; see `Variation.nominal`.
         """
+        self._check_wrapped(params)
         _check_named("axes", axes, [variation.label for variation in self.variations])
         if not axes:
             raise ValueError("`axes` must name at least one quantity, got none")
@@ -297,10 +301,16 @@ class Randomized(Wrapper):
     def check(self, params: WrappedParams) -> None:
         """Check the names and the ranges of `params`; traced ranges pass.
 
+        The robots at the ends of the ranges must be such as the inner environment's `check_params` accepts.
+
         Raises:
           ValueError: naming the quantity, its range, and what would be accepted.
         """
-        where = self._paths(params.env)
+        self._check_wrapped(params)
+        where, shape = self._paths(params.env), (len(self.variations),)
+        for name in ("low", "high"):
+            if (got := np.shape(params.values[name]))[-1:] != shape:
+                raise ValueError(f"`{name}` must have one entry a variation, {list(shape)}, got {list(got)}")
         for variation, places in zip(self.variations, where, strict=True):
             _check_select(variation, places[0], jnp.shape(fields.read(params.env, places[0])))
         low, high = params.values["low"], params.values["high"]
@@ -315,6 +325,67 @@ class Randomized(Wrapper):
             variation.check(float(ends[0].min()), float(ends[1].max()))
             self._check_bounds(variation, places, params.env, "low", ends[0].min())
             self._check_bounds(variation, places, params.env, "high", ends[1].max())
+        size = len(self.variations)
+        self._check_robots(params.env, low.reshape(-1, size).min(axis=0), high.reshape(-1, size).max(axis=0))
+
+    def check_values(self, params: WrappedParams) -> None:
+        """Check the ranges, as `check` does."""
+        self.check(params)
+
+    def _check_entries(self, params: Params) -> None:
+        """Check that a quantity's entries are there, and not twice under two names or indices."""
+        seen: dict[Any, Variation] = {}
+        for variation, places in zip(self.variations, self._paths(params), strict=True):
+            shape = jnp.shape(fields.read(params, places[0]))
+            _check_select(variation, places[0], shape)
+            chosen = None if variation.select is None else frozenset(i % shape[0] for i in variation.select)
+            other = seen.setdefault((fields.canonical(params, places), chosen), variation)
+            if other is not variation:
+                raise ValueError(
+                    f"`variations` must name each quantity once, got {other.label} and {variation.label}, "
+                    "the same"
+                )
+
+    def _check_robots(self, params: Params, low: np.ndarray, high: np.ndarray) -> None:
+        """Ask the inner environment whether it accepts the robots at both ends `[D]` of the ranges."""
+        if not hasattr(self.env, "check_params"):
+            return
+        where, nominal = self._paths(params), _refusal(self.env, params)
+        places = [{path.partition(":")[0] for path in paths} for paths in where]
+        size = len(places)
+        alone = [(i, end, values[i]) for end, values in (("low", low), ("high", high)) for i in range(size)]
+
+        def refused(robot: Params) -> str | None:
+            # What is wrong without any variation, is not the variations' fault.
+            return None if (message := _refusal(self.env, robot)) == nominal else message
+
+        def check_alone(chosen: Any) -> None:
+            for i, end, value in alone:
+                variation = self.variations[i]
+                if not chosen(i):
+                    continue
+                with jax.ensure_compile_time_eval():
+                    robot = variation.apply(params, where[i], jnp.float32(value))
+                if (message := refused(robot)) is not None:
+                    raise ValueError(
+                        f"`{end}` of {variation.label!r} must make a robot that {self.env.id} accepts, but "
+                        f"{value:.6g} ({variation.how}) does not: {message}"
+                    )
+
+        # Fields that several variations change may be right where all are at an end, and wrong where one is.
+        shared = [i for i in range(size) if any(places[i] & places[j] for j in range(size) if j != i)]
+        check_alone(lambda i: i in shared)
+        for end, values in (("low", low), ("high", high)):
+            with jax.ensure_compile_time_eval():
+                robot = self.bind(params, jnp.asarray(values))
+            if (message := refused(robot)) is not None:
+                check_alone(lambda i: True)
+                blamed = shared or range(size)
+                labels = ", ".join(repr(self.variations[i].label) for i in blamed)
+                raise ValueError(
+                    f"`{end}` of {labels} must together make a robot that {self.env.id} accepts, but "
+                    f"{', '.join(f'{values[i]:.6g}' for i in blamed)} do not: {message}"
+                )
 
     def _check_bounds(
         self, variation: Variation, where: tuple[str, ...], params: Params, end: str, value: float
@@ -326,8 +397,13 @@ class Randomized(Wrapper):
         least, most = fields.bounds(self.env, variation.name)
         strict = any(word in field for word in _POSITIVE)
         signed = (nominal > 0) | ((nominal == 0) & any(word in field for word in _NOT_NEGATIVE))
-        bad = (new < least) | (new > most) | (signed & (new <= 0 if strict else new < 0))
+        outside = (new < least) | (new > most)
+        bad = outside | (signed & (new <= 0 if strict else new < 0))
         if bad.any():
+            # A nominal value of 0 shows no sign, and where the world has a rule, that holds and not a name's.
+            has_rule = hasattr(fields.core(self.env), "check_params") and not (nominal[bad] > 0).any()
+            if has_rule and not outside.any() and _refusal(self.env, changed) is None:
+                return
             rule = "greater than 0" if strict else "at least 0"
             rule = rule if most == math.inf else f"from {least:g} to {most:g}"
             raise ValueError(
@@ -447,7 +523,19 @@ def _entries(name: str, select: Any) -> tuple[int, ...]:
     indices = np.asarray(select if isinstance(select, Sequence | np.ndarray) else None)
     if indices.ndim != 1 or not indices.size or indices.dtype.kind not in "iu":
         raise ValueError(f"`select` of {name!r} must hold at least one index, as (0,) does, got {select!r}")
+    if len(set(indices.tolist())) < len(indices):
+        raise ValueError(f"`select` of {name!r} must hold each index once, got {select!r}")
     return tuple(int(i) for i in indices)
+
+
+def _refusal(env: Any, params: Params) -> str | None:
+    """Return why `env` refuses `params`, or None if it accepts them or has no opinion."""
+    try:
+        with jax.ensure_compile_time_eval():
+            check_params(env, params)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _check_select(variation: Variation, path: str, shape: tuple[int, ...]) -> None:
@@ -460,6 +548,11 @@ def _check_select(variation: Variation, path: str, shape: tuple[int, ...]) -> No
     if not all(-shape[0] <= i < shape[0] for i in variation.select):
         raise ValueError(
             f"`select` of {variation.name!r} must hold entries of {path} {list(shape)}, "
+            f"got {variation.select}"
+        )
+    if len({i % shape[0] for i in variation.select}) < len(variation.select):
+        raise ValueError(
+            f"`select` of {variation.name!r} must hold each entry of {path} {list(shape)} once, "
             f"got {variation.select}"
         )
 

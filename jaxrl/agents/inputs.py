@@ -47,8 +47,8 @@ def check(env: Environment, params: Params, config: Any, kind: type) -> None:
         shape = np.shape(getattr(config, field.name)) if is_traced(field) else ()
         if shape:
             raise ValueError(
-                f"`{field.name}` must be one number, got an array of shape {shape}; jaxrl.sweep trains several "
-                "configurations"
+                f"`{field.name}` must be one number, got an array of shape {shape}; jaxrl.sweep trains "
+                "several configurations"
             )
     _check_kind(env, params)
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):

@@ -10,7 +10,15 @@ import pytest
 import envs
 from envs.physics import DelayedAction, Pushed, Randomized, Variation, fields, probe
 from envs.testing import check_env
-from envs.wrappers import FrameStack
+from envs.wrappers import (
+    DiscretiseObservation,
+    FrameStack,
+    NoisyObservation,
+    NormaliseObservation,
+    PotentialShaping,
+    StickyActions,
+    TransformReward,
+)
 
 PENDULUM, PARAMS = envs.make("Pendulum-v1")
 CARTPOLE, _ = envs.make("CartPole-v1")
@@ -104,9 +112,78 @@ def test_they_are_environments_like_any_other(env):
         (lambda: Pushed(PENDULUM, push="a"), "`push` must be a number, got 'a'"),
         (lambda: Pushed(PENDULUM, probability=None), "`probability` must be a number, got None"),
         (lambda: Pushed(PENDULUM, probability=1.5), r"`probability` must lie in \[0, 1\]"),
+        (lambda: Pushed(PENDULUM, where="velocity"), r"`where` must be a sequence .*, got 'velocity'"),
+        (lambda: Pushed(PENDULUM, where=5), "`where` must be a sequence of paths of velocities .*, got 5"),
+        (lambda: Pushed(PENDULUM, where=("nope",)), "no 'nope': there are only angle, velocity"),
+        (lambda: Pushed(PENDULUM, where=("velocity:0",)), "'velocity:0' takes a column of velocity"),
+        (lambda: Pushed(PENDULUM, where=("t",)), "`where` must hold paths of arrays of floats, got 't'"),
+        (lambda: Pushed("Pendulum-v1"), "`env` must be an environment, .*, got 'Pendulum-v1'"),
+        (lambda: Pushed(type(PENDULUM)), "`env` must be an environment"),
+        (lambda: DelayedAction("Pendulum-v1"), "`env` must be an environment, .*, got 'Pendulum-v1'"),
+        (lambda: DelayedAction(type(PENDULUM)), "`env` must be an environment"),
         (lambda: Pushed(envs.make("Catch-bsuite-v1")[0]), "`where` must name the velocities"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("env", "values", "message"),
+    [
+        (DelayedAction(PENDULUM), {"latency": np.nan}, "`latency` must be from 0 to 4, got nan"),
+        (DelayedAction(PENDULUM), {"latency": -5}, "`latency` must be from 0 to 4, got -5"),
+        (DelayedAction(PENDULUM), {"latency": [1, 2]}, r"`latency` must be one number, .* shape \(2,\)"),
+        (Pushed(PENDULUM), {"push": -3, "probability": 7}, "`push` must be at least 0 and finite, got -3"),
+        (Pushed(PENDULUM), {"push": np.nan}, "`push` must be at least 0 and finite, got nan"),
+        (Pushed(PENDULUM), {"push": np.inf}, "`push` must be at least 0 and finite, got inf"),
+        (Pushed(PENDULUM), {"probability": 7}, "`probability` must be from 0 to 1, got 7"),
+    ],
+)
+def test_their_numbers_are_checked_with_the_params(env, values, message):
+    params = env.default_params()
+    env.check_params(params)
+    bad = params.replace(values=params.values | {k: jnp.asarray(x, jnp.float32) for k, x in values.items()})
+    outer = Randomized(env, (Variation("mass", 0.5, 2.0),))
+    for asked, given in ((env, bad), (FrameStack(env), bad), (outer, outer.wrap_params(bad))):
+        with pytest.raises(ValueError, match=message):
+            asked.check_params(given)
+    if not any(map(np.ndim, values.values())):
+        jax.eval_shape(env.check_params, bad)  # what is traced passes
+
+
+@pytest.mark.parametrize(
+    ("env", "values", "message"),
+    [
+        (NoisyObservation(PENDULUM), {"noise": -1}, "`noise` must be at least 0 and finite, got -1"),
+        (StickyActions(PENDULUM), {"probability": 2}, "`probability` must be from 0 to 1, got 2"),
+        (TransformReward(PENDULUM), {"scale": np.inf}, "`scale` must be finite, got inf"),
+        (TransformReward(PENDULUM), {"high": np.nan}, "`high` must be no NaN, got nan"),
+        (TransformReward(PENDULUM, high=1.0), {"low": 2}, "`low` must be at most `high`, got 2.0 and 1.0"),
+        (PotentialShaping(PENDULUM, lambda state, params: 0.0), {"gamma": 2}, "`gamma` must be from 0 to 1"),
+        (NormaliseObservation(PENDULUM), {"scale": [1, 0, 1]}, "`scale` must be positive, got"),
+        (
+            DiscretiseObservation(PENDULUM, (2, 2, 2)),
+            {"low": [0, 0, 9]},
+            "`low` must be less than `high`, got",
+        ),
+    ],
+)
+def test_so_are_those_of_the_other_wrappers(env, values, message):
+    params = env.default_params()
+    env.check_params(params)
+    bad = params.replace(values=params.values | {k: jnp.asarray(x, jnp.float32) for k, x in values.items()})
+    with pytest.raises(ValueError, match=message):
+        env.check_params(bad)
+    jax.eval_shape(env.check_params, bad)
+
+
+def test_the_params_of_the_world_are_not_those_of_the_wrapper():
+    env = DelayedAction(PENDULUM)
+    with pytest.raises(ValueError, match=r"`params` must be those of DelayedAction.*, got PendulumParams"):
+        env.check_params(PARAMS)
+    with pytest.raises(ValueError, match=r"`params` must be .* got WrappedParams with probability, push"):
+        env.check_params(Pushed(PENDULUM).default_params())
+    with pytest.raises(ValueError, match=r"^`mass` must be positive"):
+        env.check_params(env.wrap_params(PARAMS.replace(mass=-PARAMS.mass)))

@@ -286,6 +286,111 @@ def test_disturbances_stay_within_what_their_wrappers_accept(monkeypatch, name, 
         Expandable(env, fitting.variations, limits=((min(low, 0), max(high, 1)),))
 
 
+REACHER, _ = envs.make("Reacher-v1")
+
+
+@pytest.mark.parametrize(
+    ("name", "variations", "message"),
+    [
+        (
+            "PointRobot-v1",
+            [Variation("slip_speed", 0, 1)],
+            "`low` of 'slip_speed' .* but 0 .scale. does not: ",
+        ),
+        ("Acrobot-v1", [Variation("centre_1", 0, 1)], "'centre_1' .*: `centre_1` must be positive"),
+        (
+            "Reacher-v1",
+            [Variation("mass", -0.6, 0, "add"), Variation("mass", -0.6, 0, "add", select=(0,))],
+            r"`low` of 'mass', 'mass\[0\]' must together .* do not: `mass` must be .*, got -0.2 at index 0",
+        ),
+        (
+            "Reacher-v1",
+            [Variation("mass:0", -0.6, 0, "add"), Variation("mass", -0.6, 0, "add", select=(0,))],
+            "`low` of 'mass:0', 'mass.0.' must together",
+        ),
+    ],
+)
+def test_robots_that_the_world_refuses_are_refused(name, variations, message):
+    world, _ = envs.make(name)
+    with pytest.raises(ValueError, match=message):
+        Randomized(world, tuple(variations))
+    # A range that the world accepts, moved to the one that it does not.
+    sound = tuple(Variation(v.name, v.high, v.high, v.how, select=v.select) for v in variations)
+    env = Randomized(world, sound)
+    with pytest.raises(ValueError, match=message):
+        env.with_ranges(env.default_params(), {v.label: (v.low, v.high) for v in variations})
+
+
+def test_what_the_world_refuses_of_its_own_params_is_not_the_fault_of_a_variation():
+    params = ENV.default_params()
+    wide = ENV.grid(params, {"mass": [0.5, 1.0]})
+    ENV.with_ranges(wide, {"mass": jnp.ones(2)})
+    bad = params.replace(env=params.env.replace(time_step=jnp.float32(-1)))
+    ENV.check(bad)
+    with pytest.raises(ValueError, match=r"^`time_step` must be positive"):
+        ENV.check_params(bad)
+
+
+def test_the_sign_of_a_constant_is_the_rule_of_the_world():
+    pytest.importorskip("brax")
+    pendulum, _ = envs.make("brax/inverted_pendulum", backend="spring")
+    Randomized(pendulum, (Variation("sys.vel_damping", -20, -1, how="set"),))
+    with pytest.raises(ValueError, match=r"'sys.gravity:7' takes a column .*, which has columns 0 to 2"):
+        Randomized(pendulum, (Variation("sys.gravity:7", 0.5, 2),))
+    twice = (Variation("gravity", 0.5, 2), Variation("sys.gravity:-1", 0.5, 2))
+    with pytest.raises(ValueError, match=r"once, got gravity and sys.gravity:-1, the same"):
+        Randomized(pendulum, twice)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mass:5", "'mass:5' takes a column of mass, which has columns 0 to 1"),
+        ("mass:x", "'mass:x' takes a column of mass, which has columns 0 to 1"),
+        ("gear:0", "'gear:0' takes a column of gear, which is one number"),
+        ("mass.real", "unknown quantity of Reacher 'mass.real'; did you mean 'mass'"),
+        ("mass.", "unknown quantity of Reacher 'mass.'; did you mean 'mass'"),
+        ("gear.T", "unknown quantity of Reacher 'gear.T'; did you mean 'gear'"),
+    ],
+)
+def test_a_path_leads_to_something(name, message):
+    with pytest.raises(ValueError, match=message):
+        Randomized(REACHER, (Variation(name, 0.5, 2),))
+    with pytest.raises(ValueError, match=message):
+        Randomized(DelayedAction(REACHER), (Variation(name, 0.5, 2),))
+
+
+@pytest.mark.parametrize(("first", "second"), [((1,), (-1,)), ((0, 1), (1, 0)), ((0, -1), (-1, -2))])
+def test_an_entry_varies_once(first, second):
+    Randomized(REACHER, (Variation("mass", 0.5, 1, select=(0,)), Variation("mass", 0.5, 1, select=(-1,))))
+    variations = tuple(Variation("mass", 0.5, 1, select=select) for select in (first, second))
+    with pytest.raises(ValueError, match=r"must name each quantity once, got mass.* and mass.*, the same"):
+        Randomized(REACHER, variations)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"low": [3.0, 1.0]}, "`low` of 'mass' must be at most `high`"),
+        ({"high": [1.0, jnp.nan]}, "the range of 'length' must be finite"),
+        ({"low": [0.5, -1.0]}, "`low` of 'length' must be at least 0"),
+        ({"low": [0.5]}, r"`low` must have one entry a variation, \[2\], got \[1\]"),
+    ],
+)
+def test_the_ranges_are_among_the_params_that_are_checked(values, message):
+    params = ENV.default_params()
+    ENV.check_params(params)
+    bad = params.replace(values=params.values | {name: jnp.array(x) for name, x in values.items()})
+    with pytest.raises(ValueError, match=message):
+        ENV.check_params(bad)
+
+
+@pytest.mark.parametrize("ask", [ENV.check_params, ENV.check, lambda x: ENV.with_ranges(x, {"mass": 1.0})])
+def test_the_params_of_the_world_are_not_those_of_the_randomized_one(ask):
+    with pytest.raises(ValueError, match=r"`params` must be those of Randomized.*, got PendulumParams"):
+        ask(PARAMS)
+
+
 @pytest.mark.parametrize("backend", ["spring", "mjx"])
 @pytest.mark.parametrize(("how", "value", "down"), [("add", 1.0, -8.81), ("set", -3.7, -3.7)])
 def test_gravity_on_brax_is_its_vertical_component(backend, how, value, down):
@@ -324,6 +429,11 @@ def test_every_quantity_of_the_table_matters_in_its_world(name):
         (lambda: Variation("mass", 1, 2, select=0), r"`select` of 'mass' must hold .*, got 0"),
         (lambda: Variation("mass", 1, 2, select=()), r"`select` of 'mass' must hold .*, got \(\)"),
         (lambda: Variation("mass", 1, 2, select=(0.5,)), r"`select` of 'mass' must hold .*, got \(0.5,\)"),
+        (lambda: Variation("mass", 1, 2, select=(0, 0)), "`select` of 'mass' must hold each index once"),
+        (
+            lambda: Randomized(ARM, (Variation("link_mass", 1, 2, select=(0, -3)),)),
+            r"`select` of 'link_mass' must hold each entry of link_mass \[3\] once, got \(0, -3\)",
+        ),
         (lambda: Variation("mass", 1, 2, select="01"), r"`select` of 'mass' must hold .*, got '01'"),
         (
             lambda: Randomized(PENDULUM, (Variation("mass", 1, 2, select=(0,)),)),
