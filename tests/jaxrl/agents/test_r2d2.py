@@ -140,7 +140,7 @@ def test_burn_in_makes_up_for_a_memory_that_is_out_of_date(case):
     memories = stretch.memory, model.initial_memory((B,))
     q, other = (unroll(online, memory, jnp.swapaxes(stretch.x, 0, 1), first)[1] for memory in memories)
     distance = np.abs(q - other).mean(axis=(1, 2))
-    assert distance[8] < 0.2 * distance[0]
+    assert distance[-1] < 0.2 * distance[0]
 
 
 def test_no_gradient_flows_into_targets_or_the_burn_in(case):
@@ -239,6 +239,7 @@ def test_a_time_limit_is_no_terminal_state():
     env, params = envs.make("RandomMDP-v1", num_states=2, num_actions=2)
     params = params.replace(R=jnp.ones_like(params.R), terminal=jnp.zeros(2, bool), max_steps=jnp.int32(5))
     fields = {"batch_size": 32, "buffer_size": 400, "learning_rate": 1e-2, "gamma": 0.8, "n_step": 2}
+    fields |= {"cell": "gru"}  # an LSTM, which keeps more at first, takes four times as many steps
     options = r2d2.Config(**(SMALL | fields), polyak_tau=0.1, epsilon_end=1.0)
     algorithm = r2d2.make(env, params, options)
     run = jax.jit(lambda key: run_interval(algorithm, algorithm.init(key), 0, 1000))
@@ -249,7 +250,7 @@ def test_a_time_limit_is_no_terminal_state():
     for obs in (0, 1, 0, 1, 1):
         value.append(value_of(jnp.int32(obs), memory))
         _, memory = act(jnp.int32(obs), memory, jax.random.key(1))
-    np.testing.assert_allclose(value, 5.0, atol=0.15)
+    np.testing.assert_allclose(value, 5.0, atol=0.2)  # at most 3.4 if the limit were an end
     assert float(metrics["episode_length"]) == 5
     assert all(np.isfinite(x) for name, x in metrics.items() if not name.startswith("episode_"))
 
