@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from envs.core import Environment, Params, time_limit
 from envs.physics.randomization import as_number
@@ -57,7 +56,7 @@ def evaluate_grid(
             f"`params` must have leaves [G, ...] of one G, at least 1, got leading axes {sorted(sizes)}"
         )
     if max_steps is None:
-        max_steps = _horizon(env, params)
+        max_steps = time_limit(env, params)
 
     def one(params: Params) -> Episodes:
         return evaluate(policy, env, params, key, num_episodes, max_steps)
@@ -138,16 +137,6 @@ def transfer_matrix(
         return jax.vmap(one)(learners)
 
     return jnp.stack([column(env, params) for env, params in worlds], axis=1)
-
-
-def _horizon(env: Environment, params: Params) -> int:
-    """Return the largest time limit of the worlds of `params` `[G, ...]`."""
-    if hasattr(env, "time_limit"):
-        with jax.ensure_compile_time_eval():
-            limits = jax.vmap(env.time_limit)(params)  # type: ignore[attr-defined]
-            if not isinstance(limits, Tracer):
-                return int(np.ceil(np.max(limits)))
-    return time_limit(env, jax.tree.map(lambda x: x[0], params))
 
 
 def _check_worlds(worlds: Any) -> None:

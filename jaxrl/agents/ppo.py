@@ -138,8 +138,8 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             return replace(minibatch, advantage=advantage, target=target), explained
 
         if anew_in_minibatches:
-            # Of the rollout's own critic only what `reassess` and a clipped value need: an evaluation of all
-            # states and next states would be an eighth of an update.
+            # Of the rollout's own critic only what `reassess` and a clipped value need: all states and next
+            # states would be two passes of it, where an epoch with its gradients has about three.
             value = learner.unrows(model.critic(begun, rollout.x)) if config.clip_value else None
             batch = learner.batch(rollout, value, None, None)
             next_value = jax.lax.cond(

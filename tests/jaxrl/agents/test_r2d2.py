@@ -134,13 +134,18 @@ def test_burn_in_gives_what_following_from_the_start_gives(case):
     np.testing.assert_allclose(with_, without[4:], rtol=1e-5, atol=1e-5)
 
 
-def test_burn_in_makes_up_for_a_memory_that_is_out_of_date(case):
-    model, online, _, stretch = case
-    unroll, first = jax.jit(model.unroll), jnp.zeros((T, B), bool)
-    memories = stretch.memory, model.initial_memory((B,))
-    q, other = (unroll(online, memory, jnp.swapaxes(stretch.x, 0, 1), first)[1] for memory in memories)
-    distance = np.abs(q - other).mean(axis=(1, 2))
-    assert distance[-1] < 0.2 * distance[0]
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_burn_in_makes_up_for_a_memory_that_is_out_of_date(cell):
+    model = r2d2.network(*envs.make("CartPole-v1"), config(cell=cell))
+    online = jax.jit(model.init)(jax.random.key(0))
+    rng, rows = np.random.default_rng(0), 64
+    x = rng.normal(size=(T, rows, 4)).astype(np.float32)
+    start = model.initial_memory((rows,))
+    other = jax.tree.map(lambda zeros: rng.normal(size=zeros.shape).astype(np.float32), start)
+    unroll, first = jax.jit(model.unroll), jnp.zeros((T, rows), bool)
+    q, expected = (unroll(online, memory, x, first)[1] for memory in (other, start))
+    distance = np.abs(q - expected).mean(axis=(1, 2))
+    assert distance[8] < 0.2 * distance[0]
 
 
 def test_no_gradient_flows_into_targets_or_the_burn_in(case):
@@ -239,10 +244,10 @@ def test_a_time_limit_is_no_terminal_state():
     env, params = envs.make("RandomMDP-v1", num_states=2, num_actions=2)
     params = params.replace(R=jnp.ones_like(params.R), terminal=jnp.zeros(2, bool), max_steps=jnp.int32(5))
     fields = {"batch_size": 32, "buffer_size": 400, "learning_rate": 1e-2, "gamma": 0.8, "n_step": 2}
-    fields |= {"cell": "gru"}  # an LSTM, which keeps more at first, takes four times as many steps
+    fields |= {"cell": "gru"}  # an LSTM, which keeps more at first, comes as near more slowly
     options = r2d2.Config(**(SMALL | fields), polyak_tau=0.1, epsilon_end=1.0)
     algorithm = r2d2.make(env, params, options)
-    run = jax.jit(lambda key: run_interval(algorithm, algorithm.init(key), 0, 1000))
+    run = jax.jit(lambda key: run_interval(algorithm, algorithm.init(key), 0, 4000))
     state, metrics = run(jax.random.key(0))
     policy = algorithm.policy(state)
     value, memory = [], policy.init()
@@ -250,7 +255,7 @@ def test_a_time_limit_is_no_terminal_state():
     for obs in (0, 1, 0, 1, 1):
         value.append(value_of(jnp.int32(obs), memory))
         _, memory = act(jnp.int32(obs), memory, jax.random.key(1))
-    np.testing.assert_allclose(value, 5.0, atol=0.2)  # at most 3.4 if the limit were an end
+    np.testing.assert_allclose(value, 5.0, atol=0.15)
     assert float(metrics["episode_length"]) == 5
     assert all(np.isfinite(x) for name, x in metrics.items() if not name.startswith("episode_"))
 
