@@ -138,15 +138,11 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             return replace(minibatch, advantage=advantage, target=target), explained
 
         if anew_in_minibatches:
-            # Of the rollout's own critic only what `reassess` and a clipped value need: all states and next
-            # states would be two passes of it, where an epoch with its gradients has about three.
+            # Of the rollout's own critic only what `reassess` and a clipped value need: to value all states
+            # again, without their gradients, would be a pass where an epoch has about three.
             value = learner.unrows(model.critic(begun, rollout.x)) if config.clip_value else None
             batch = learner.batch(rollout, value, None, None)
-            next_value = jax.lax.cond(
-                jnp.any(rollout.truncated),
-                lambda: learner.values(begun, rollout)[1],
-                lambda: jnp.zeros_like(rollout.reward),
-            )
+            next_value = model.value_after(begun, rollout.memory_after, rollout.next_x)
             steps = learner.rows((replace(rollout, x=(), episode=()), next_value))
         else:
             batch, steps = assess(begun), ()
