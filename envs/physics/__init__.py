@@ -6,8 +6,9 @@ from envs.physics.disturbances import DelayedAction, Pushed
 from envs.physics.planar_hopper import PlanarHopper, PlanarHopperParams, PlanarHopperState
 from envs.physics.point_robot import PointRobot, PointRobotParams, PointRobotState
 from envs.physics.probing import probe
-from envs.physics.randomization import Randomized, Variation
+from envs.physics.randomization import Randomized
 from envs.physics.reacher import Reacher, ReacherParams, ReacherState
+from envs.physics.variation import Variation
 
 __all__ = [
     "ADR",

@@ -15,7 +15,8 @@ from flax import struct
 from jax.core import Tracer
 
 from envs.core import Environment, Params, Step
-from envs.physics.randomization import Drawn, Randomized, as_number, checked_variations
+from envs.physics.randomization import Drawn, Randomized
+from envs.physics.variation import as_number, checked_variations
 from envs.wrappers import WrappedParams, WrappedState
 
 Stats = dict[str, jax.Array]

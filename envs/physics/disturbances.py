@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from envs.checks import check_env_like, check_size
 from envs.core import Obs, State, Step, unknown
 from envs.physics import fields
-from envs.physics.randomization import as_number
+from envs.physics.variation import as_number
 from envs.spaces import as_action
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
 
