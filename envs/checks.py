@@ -1,7 +1,9 @@
 """Checks of environments' parameters; those of single numbers pass over what is traced."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -54,6 +56,32 @@ def check_size(name: str, value: Any, least: int = 1) -> None:
         raise ValueError(f"`{name}` must be an integer, got {value!r}")
     if value < least:
         raise ValueError(f"`{name}` must be at least {least}, got {value}")
+
+
+def as_number(name: str, value: Any) -> float:
+    """Return `value`, one number that is known before the compile, as a float.
+
+    Raises:
+      ValueError: naming it and what came.
+
+    >>> as_number("`low`", "a")
+    Traceback (most recent call last):
+    ...
+    ValueError: `low` must be a number, got 'a'
+    """
+    if isinstance(value, Tracer) or not is_number(value, ()):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
+def is_number(value: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether `value` is a real number, or an array of `shape` of them; tracers are."""
+    if not isinstance(value, jax.Array):
+        if isinstance(value, str | bytes | Mapping | Sequence) or value is None:
+            return False
+        value = np.asarray(value)
+    is_real = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
+    return is_real and value.shape in ((), shape)
 
 
 def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> None:

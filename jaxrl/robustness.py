@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs.checks import as_number
 from envs.core import Environment, Params, time_limit
-from envs.physics.variation import as_number
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space
 from jaxrl.algorithm import Policy
 from jaxrl.config import check_unit_interval

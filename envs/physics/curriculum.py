@@ -14,9 +14,10 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
+from envs.checks import as_number
 from envs.core import Environment, Params, Step
 from envs.physics.randomization import Drawn, Randomized
-from envs.physics.variation import as_number, checked_variations
+from envs.physics.variation import checked_variations
 from envs.wrappers import WrappedParams, WrappedState
 
 Stats = dict[str, jax.Array]

@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from envs.checks import check_env_like, check_size
+from envs.checks import as_number, check_size
 from envs.core import Obs, State, Step, unknown
 from envs.physics import fields
-from envs.physics.variation import as_number
 from envs.spaces import as_action
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
 
@@ -53,7 +52,7 @@ class DelayedAction(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
-        check_env_like(self.env)
+        super().__post_init__()
         check_size("max_latency", self.max_latency)
         if not 0 <= as_number("`latency`", self.latency) <= self.max_latency:
             raise ValueError(
@@ -120,7 +119,7 @@ class Pushed(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
-        check_env_like(self.env)
+        super().__post_init__()
         if not 0 <= as_number("`push`", self.push) < math.inf:
             raise ValueError(f"`push` must be at least 0 and finite, got {self.push}")
         if not 0 <= as_number("`probability`", self.probability) <= 1:

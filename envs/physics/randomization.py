@@ -16,9 +16,10 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
+from envs.checks import is_number
 from envs.core import Obs, Params, Step, unknown
 from envs.physics import fields, ranges
-from envs.physics.variation import Variation, checked_variations, is_number
+from envs.physics.variation import Variation, checked_variations
 from envs.wrappers import WrappedParams, WrappedState, Wrapper
 
 

@@ -1,7 +1,7 @@
 """One quantity that differs between robots, by its meaning."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from envs.checks import check_env_like
+from envs.checks import as_number, check_env_like
 from envs.core import Params
 from envs.physics import fields
 
@@ -153,22 +153,6 @@ class Variation:
         return jnp.where(mask.reshape(mask.shape + (1,) * (old.ndim - 1)), new, old)
 
 
-def as_number(name: str, value: Any) -> float:
-    """Return `value`, one number that is known before the compile, as a float.
-
-    Raises:
-      ValueError: naming it and what came.
-
-    >>> as_number("`low`", "a")
-    Traceback (most recent call last):
-    ...
-    ValueError: `low` must be a number, got 'a'
-    """
-    if isinstance(value, Tracer) or not is_number(value, ()):
-        raise ValueError(f"{name} must be a number, got {value!r}")
-    return float(value)
-
-
 def checked_variations(env: Any, variations: Any) -> tuple[Variation, ...]:
     """Return `variations` of `env` as a tuple.
 
@@ -182,16 +166,6 @@ def checked_variations(env: Any, variations: Any) -> tuple[Variation, ...]:
     if not variations:
         raise ValueError(f"`variations` must hold at least one Variation, {example}, got none")
     return tuple(variations)
-
-
-def is_number(value: Any, shape: tuple[int, ...]) -> bool:
-    """Return whether `value` is a real number, or an array of `shape` of them; tracers are."""
-    if not isinstance(value, jax.Array):
-        if isinstance(value, str | bytes | Mapping | Sequence) or value is None:
-            return False
-        value = np.asarray(value)
-    is_real = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
-    return is_real and value.shape in ((), shape)
 
 
 def _entries(name: str, select: Any) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from envs.checks import check_size
+from envs.checks import as_number, check_size
 from envs.core import Obs, Params, State, Step
 from envs.spaces import as_action
 from envs.wrappers.base import WrappedParams, WrappedState, Wrapper
@@ -38,7 +38,8 @@ class StickyActions(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
-        if not 0 <= self.probability <= 1:
+        super().__post_init__()
+        if not 0 <= as_number("`probability`", self.probability) <= 1:
             raise ValueError(f"`probability` must lie in [0, 1], got {self.probability}")
 
     @property
@@ -89,6 +90,7 @@ class ActionRepeat(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
+        super().__post_init__()
         check_size("count", self.count)
 
     def __getattr__(self, name: str) -> Any:

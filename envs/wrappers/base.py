@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
-from envs.checks import check_params
+from envs.checks import check_env_like, check_params
 from envs.core import Obs, Params, State, Step
 from envs.spaces import Space
 
@@ -55,6 +55,9 @@ class Wrapper:
     own: ClassVar[tuple[str, ...]] = ()
     has_state: ClassVar[bool] = False
     keeps_model: ClassVar[bool] = True
+
+    def __post_init__(self):
+        check_env_like(self.env)
 
     @property
     def id(self) -> str:

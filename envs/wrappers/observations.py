@@ -1,6 +1,7 @@
 """Wrappers that change what is observed."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from envs.checks import check_size
+from envs.checks import as_number, check_size
 from envs.core import Obs, Params, State, Step
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, flat_size
 from envs.wrappers.base import WrappedParams, WrappedState, Wrapper, check_ordered
@@ -75,8 +76,9 @@ class PartialObservation(ObservationWrapper):
     keep: tuple[int, ...] = (0,)
 
     def __post_init__(self):
+        super().__post_init__()
         size = _vector_size(self)
-        object.__setattr__(self, "keep", tuple(self.keep))
+        object.__setattr__(self, "keep", _listed("keep", self.keep))
         if not self.keep or not all(isinstance(i, int | np.integer) and 0 <= i < size for i in self.keep):
             raise ValueError(f"`keep` must hold indices below {size}, got {self.keep}")
 
@@ -124,16 +126,17 @@ class DiscretiseObservation(ObservationWrapper):
     own: ClassVar[tuple[str, ...]] = ("low", "high")
 
     def __post_init__(self):
+        super().__post_init__()
         size = _vector_size(self)
         bounds = self.env.observation_space(self.env.default_params()).bounds()
-        object.__setattr__(self, "bins", tuple(self.bins))
-        if len(self.bins) != size or min(self.bins) < 1:
+        object.__setattr__(self, "bins", _listed("bins", self.bins))
+        if len(self.bins) != size:
             raise ValueError(f"`bins` must hold {size} positive numbers, one an entry, got {self.bins}")
         for number in self.bins:
             check_size("bins", number)
         for name, bound in zip(("low", "high"), bounds, strict=True):
             given = bound if getattr(self, name) is None else getattr(self, name)
-            ends = tuple(float(x) for x in given)
+            ends = tuple(as_number(f"an entry of `{name}`", x) for x in _listed(name, given))
             if len(ends) != size or not all(map(math.isfinite, ends)):
                 raise ValueError(f"`{name}` must hold {size} finite numbers, one an entry, got {ends}")
             object.__setattr__(self, name, ends)
@@ -188,13 +191,17 @@ class NormaliseObservation(ObservationWrapper):
     own: ClassVar[tuple[str, ...]] = ("mean", "scale", "bound")
 
     def __post_init__(self):
+        super().__post_init__()
         space = self.env.observation_space(self.env.default_params())
         if not isinstance(space, Box):
             raise ValueError(
                 f"`env` must have a Box of observations, got {space}; FlattenObservation makes one"
             )
         for name in ("mean", "scale"):
-            given = np.asarray(getattr(self, name), float)
+            given = getattr(self, name)
+            if np.ndim(given):
+                given = [as_number(f"an entry of `{name}`", x) for x in given]
+            given = np.asarray(given if isinstance(given, list) else as_number(f"`{name}`", given))
             if given.shape not in ((), space.shape[-1:]) or not np.isfinite(given).all():
                 raise ValueError(
                     f"`{name}` must be one finite number or one an entry of {space.shape}, got {given}"
@@ -202,7 +209,7 @@ class NormaliseObservation(ObservationWrapper):
             object.__setattr__(self, name, tuple(given.tolist()) if given.ndim else float(given))
         if not np.all(np.asarray(self.scale) > 0):
             raise ValueError(f"`scale` must be positive, got {self.scale}")
-        if not self.bound > 0:
+        if not as_number("`bound`", self.bound) > 0:
             raise ValueError(f"`bound` must be positive, got {self.bound}")
 
     def check_values(self, params: WrappedParams) -> None:
@@ -246,10 +253,11 @@ class NoisyObservation(Wrapper):
     own: ClassVar[tuple[str, ...]] = ("noise",)
 
     def __post_init__(self):
+        super().__post_init__()
         space = self.env.observation_space(self.env.default_params())
         if not isinstance(space, Box) or space.dtype != np.float32:
             raise ValueError(f"`env` must have a Box of float32 observations, got {space}")
-        if not 0 <= self.noise < math.inf:
+        if not 0 <= as_number("`noise`", self.noise) < math.inf:
             raise ValueError(f"`noise` must be at least 0 and finite, got {self.noise}")
 
     @property
@@ -304,6 +312,7 @@ class FrameStack(Wrapper):
     has_state: ClassVar[bool] = True
 
     def __post_init__(self):
+        super().__post_init__()
         space = self.env.observation_space(self.env.default_params())
         if not isinstance(space, Box) or not space.shape:
             raise ValueError(f"`env` must have arrays to stack, got {space}; FlattenObservation makes some")
@@ -353,6 +362,7 @@ class TimeAwareObservation(Wrapper):
     has_state: ClassVar[bool] = True
 
     def __post_init__(self):
+        super().__post_init__()
         _vector_size(self)
         if not hasattr(self.env, "time_limit"):
             raise ValueError(f"`env` must have a time limit, got {self.env.id!r} without one")
@@ -403,6 +413,7 @@ class ActionMaskObservation(Wrapper):
     keeps_model: ClassVar[bool] = False
 
     def __post_init__(self):
+        super().__post_init__()
         if not hasattr(self.env, "action_mask"):
             raise ValueError(f"`env` must have an action mask, got {self.env.id!r} without one")
         actions = self.env.action_space(self.env.default_params())
@@ -428,6 +439,12 @@ class ActionMaskObservation(Wrapper):
     def _observe(self, obs: Obs, state: State, params: Params) -> dict[str, Any]:
         mask = self.env.action_mask(state, params)
         return {**(obs if isinstance(obs, dict) else {"obs": obs}), "action_mask": mask}
+
+
+def _listed(name: str, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray | jax.Array):
+        raise ValueError(f"`{name}` must be a tuple, got {value!r}")
+    return tuple(value)
 
 
 def _vector_size(wrapper: Wrapper) -> int:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from envs.checks import as_number
 from envs.core import Params, State, Step
 from envs.tabular import Outcomes
 from envs.wrappers.base import WrappedParams, Wrapper, check_ordered
@@ -38,11 +39,12 @@ class TransformReward(Wrapper):
     own: ClassVar[tuple[str, ...]] = ("scale", "noise", "low", "high")
 
     def __post_init__(self):
-        if not self.low <= self.high:
+        super().__post_init__()
+        if not as_number("`low`", self.low) <= as_number("`high`", self.high):
             raise ValueError(f"`low` must be at most `high`, got {self.low} and {self.high}")
-        if not 0 <= self.noise < math.inf:
+        if not 0 <= as_number("`noise`", self.noise) < math.inf:
             raise ValueError(f"`noise` must be at least 0 and finite, got {self.noise}")
-        if not math.isfinite(self.scale):
+        if not math.isfinite(as_number("`scale`", self.scale)):
             raise ValueError(f"`scale` must be finite, got {self.scale}")
 
     @property
@@ -109,9 +111,10 @@ class PotentialShaping(Wrapper):
     own: ClassVar[tuple[str, ...]] = ("gamma",)
 
     def __post_init__(self):
+        super().__post_init__()
         if not callable(self.potential):
             raise ValueError(f"`potential` must be a function of state and params, got {self.potential!r}")
-        if not 0 <= self.gamma <= 1:
+        if not 0 <= as_number("`gamma`", self.gamma) <= 1:
             raise ValueError(f"`gamma` must lie in [0, 1], got {self.gamma}")
 
     @property

@@ -330,6 +330,9 @@ def test_what_is_no_environment_is_refused():
             wrap(wrong, None, "frame_stack")
         with pytest.raises(ValueError, match="`env` must be an environment"):
             VecEnv(wrong, 2)
+        for wrapper in WRAPPERS.values():
+            with pytest.raises(ValueError, match="`env` must be an environment"):
+                wrapper(wrong)
 
 
 def test_every_wrapper_has_a_name():
@@ -377,6 +380,22 @@ def test_every_wrapper_has_a_name():
         ("transform_reward", {"scale": math.nan}, "`scale` must be finite, got nan"),
         ("potential_shaping", {}, "`potential` must be a function of state and params, got None"),
         ("potential_shaping", {"potential": abs, "gamma": 2.0}, r"`gamma` must lie in \[0, 1\], got 2.0"),
+        ("potential_shaping", {"potential": abs, "gamma": "0.9"}, "`gamma` must be a number, got '0.9'"),
+        ("noisy_observation", {"noise": "a"}, "`noise` must be a number, got 'a'"),
+        ("sticky_actions", {"probability": None}, "`probability` must be a number, got None"),
+        ("transform_reward", {"scale": "2"}, "`scale` must be a number, got '2'"),
+        ("transform_reward", {"low": None}, "`low` must be a number, got None"),
+        ("normalise_observation", {"mean": "0"}, "`mean` must be a number, got '0'"),
+        ("normalise_observation", {"scale": (1, 1, "a", 1)}, "an entry of `scale` must be a number, got 'a'"),
+        ("normalise_observation", {"bound": "a"}, "`bound` must be a number, got 'a'"),
+        ("discretise_observation", {"bins": 5}, "`bins` must be a tuple, got 5"),
+        ("discretise_observation", {"bins": (2, 2, 2, 0)}, "`bins` must be at least 1, got 0"),
+        (
+            "discretise_observation",
+            {"bins": (2,) * 4, "low": ("a",) * 4},
+            "an entry of `low` must be a number",
+        ),
+        ("partial_observation", {"keep": 1}, "`keep` must be a tuple, got 1"),
     ],
 )
 def test_bad_options_are_refused(name, options, message):
