@@ -70,10 +70,13 @@ def worst_case(returns: jax.Array) -> jax.Array:
     Args:
       returns: `[..., G, E]`, as `evaluate_grid` returns them.
 
+    Raises:
+      ValueError: if `returns` has fewer than two axes, or an empty one.
+
     >>> worst_case(jnp.array([[1.0, 3.0], [0.0, 10.0]])).tolist()
     2.0
     """
-    return jnp.min(jnp.mean(returns, axis=-1), axis=-1)
+    return jnp.min(_means(returns), axis=-1)
 
 
 def cvar(returns: jax.Array, fraction: float = 0.1) -> jax.Array:
@@ -84,7 +87,8 @@ def cvar(returns: jax.Array, fraction: float = 0.1) -> jax.Array:
       fraction: in (0, 1]; a static number.
 
     Raises:
-      ValueError: if `fraction` is not a number in (0, 1].
+      ValueError: if `fraction` is not a number in (0, 1], or `returns` has fewer than two axes, or an empty
+        one.
 
     >>> cvar(jnp.arange(10.0)[:, None], 0.2).tolist()
     0.5
@@ -95,9 +99,17 @@ def cvar(returns: jax.Array, fraction: float = 0.1) -> jax.Array:
     check_unit_interval(fraction=fraction)
     if fraction == 0:
         raise ValueError("`fraction` must be greater than 0, got 0")
-    worlds = jnp.sort(jnp.mean(returns, axis=-1), axis=-1)
+    worlds = jnp.sort(_means(returns), axis=-1)
     count = max(1, int(fraction * worlds.shape[-1] + 1e-6))
     return jnp.mean(worlds[..., :count], axis=-1)
+
+
+def _means(returns: jax.Array) -> jax.Array:
+    """Return the mean return in each world, `[..., G]`."""
+    shape = np.shape(returns)
+    if len(shape) < 2 or 0 in shape[-2:]:
+        raise ValueError(f"`returns` must be [..., worlds, episodes], got shape {list(shape)}")
+    return jnp.mean(returns, axis=-1)
 
 
 def transfer_matrix(

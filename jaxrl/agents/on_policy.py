@@ -91,7 +91,7 @@ class Config:
         length = self.segment_length
         if length is None:
             return
-        if not isinstance(length, int) or isinstance(length, bool):
+        if isinstance(length, bool):
             raise ValueError(f"`segment_length` must be an integer, got {length!r}")
         if self.num_steps % length:
             raise ValueError(

@@ -159,6 +159,13 @@ def test_a_fraction_that_is_no_number_is_refused():
             cvar(jnp.ones((2, 2)), wrong)  # type: ignore[arg-type]
 
 
+def test_returns_of_no_grid_are_refused():
+    for wrong in (1.0, jnp.ones(3), jnp.ones((0, 3)), jnp.ones((3, 0))):
+        for measure in (cvar, worst_case):
+            with pytest.raises(ValueError, match=r"`returns` must be \[..., worlds, episodes\], got shape"):
+                measure(wrong)  # type: ignore[arg-type]
+
+
 def test_a_grid_of_no_world_is_refused():
     none = jax.tree.map(lambda x: jnp.stack([x])[:0], CARTPOLE.default_params())
     with pytest.raises(ValueError, match=r"`params` must have leaves \[G, ...\] of one G, at least 1"):

@@ -386,6 +386,9 @@ def test_schedules_warm_up_anneal_and_shift_the_entropy_bonus():
     ("module", "fields", "message"),
     [
         (ppo, {"segment_length": 48}, "`segment_length` must divide num_steps = 128, got 48; try 32"),
+        (ppo, {"segment_length": 16.0}, r"`segment_length` must be int \| None, got 16.0"),
+        (ppo, {"segment_length": "16"}, r"`segment_length` must be int \| None, got '16'"),
+        (ppo, {"axis_name": 5}, r"`axis_name` must be str \| None, got 5"),
         (ppo, {"memory": "rnn"}, "`memory` must be one of 'none', 'gru', 'lstm', got 'rnn'"),
         (
             ppo,
