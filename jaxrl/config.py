@@ -77,7 +77,7 @@ def check(field: dataclasses.Field, value: Any) -> None:
     if isinstance(field.default, bool) and not isinstance(value, bool):
         raise ValueError(f"`{field.name}` must be True or False, got {value!r}")
     if isinstance(field.default, tuple) and not (
-        isinstance(value, tuple | list) and all(isinstance(n, int) and n >= 1 for n in value)
+        isinstance(value, tuple | list) and all(isinstance(n, int | np.integer) and n >= 1 for n in value)
     ):
         raise ValueError(f"`{field.name}` must be a tuple of integers of at least 1, got {value!r}")
     if field.default is None and not is_traced(field) and not isinstance(value, field.type):  # type: ignore[arg-type]
@@ -88,6 +88,8 @@ def check(field: dataclasses.Field, value: Any) -> None:
         return
     bounds = {rule: bound for rule, bound in field.metadata.get("bounds", {}).items() if bound is not None}
     values = np.asarray(value)
+    if np.iscomplexobj(values):
+        raise ValueError(f"`{field.name}` must be a real number, got {value!r}")
     sized = isinstance(field.default, int) and not isinstance(field.default, bool) and not is_traced(field)
     if sized and (not np.issubdtype(values.dtype, np.integer) or values.ndim > 0):
         raise ValueError(f"`{field.name}` must be an integer, got {value!r}")

@@ -10,7 +10,7 @@ from envs.core import Environment, Params
 from envs.physics.curriculum import Curriculum
 from jaxrl.algorithm import Algorithm, Metrics, Policy
 from jaxrl.rollout import pooled
-from jaxrl.sweep import Make
+from jaxrl.sweep import Make, check_make
 
 
 @struct.dataclass
@@ -55,6 +55,7 @@ class WithCurriculum:
         Raises:
           ValueError: as `make`, or if `curriculum` is no `Curriculum` or does not fit `env`.
         """
+        check_make(self.make)
         curriculum = self.curriculum
         if not isinstance(curriculum, Curriculum):
             raise ValueError(

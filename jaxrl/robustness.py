@@ -138,9 +138,17 @@ def transfer_matrix(
       Returns `[P, W, num_episodes]` float32.
 
     Raises:
-      ValueError: if there is no world, one is no pair, or their spaces differ.
+      ValueError: if there is no world, one is no pair, their spaces differ, `policy` is no function, or the
+        leaves of `learners` have no common leading axis.
     """
     _check_worlds(worlds)
+    if not callable(policy):
+        raise ValueError(f"`policy` must be a function, for instance algorithm.policy, got {policy!r}")
+    axes = {jnp.shape(x)[:1] for x in jax.tree.leaves(learners)}
+    if len(axes) != 1 or axes & {(), (0,)}:
+        raise ValueError(
+            f"`learners` must have leaves [P, ...] of one P, at least 1, got leading axes {sorted(axes)}"
+        )
 
     def column(env: Environment, params: Params) -> jax.Array:
         def one(learner: Any) -> jax.Array:

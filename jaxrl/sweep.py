@@ -22,6 +22,18 @@ from jaxrl.train import History, Plan, check_total_steps, plan, train_to_plan
 Make = Callable[[Environment, Params, Any], Algorithm]
 
 
+def check_make(make: Any) -> None:
+    """Check that `make` is a function and not the module it stands in.
+
+    Raises:
+      ValueError: saying what came.
+    """
+    if not callable(make):
+        raise ValueError(
+            f"`make` must be an algorithm's function, for instance jaxrl.agents.ppo.make, got {make!r}"
+        )
+
+
 def grid(config: Any, **values: Any) -> Any:
     """Return a batched config: every combination of the values, the last field varying fastest.
 
@@ -103,10 +115,13 @@ def sweep(
     """
     configs_.validate(configs)
     mesh = cell_mesh() if mesh is None else mesh
-    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != 1 or len(keys) == 0:
+    check_make(make)
+    is_typed = isinstance(keys, jax.Array) and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    if not is_typed or keys.ndim != 1 or len(keys) == 0:
+        got = f"shape {keys.shape} of {keys.dtype}" if isinstance(keys, jax.Array) else repr(keys)
         raise ValueError(
             "`keys` must be at least one typed key in a batch [S], as jax.random.split(key, S) makes, "
-            f"got shape {keys.shape} of {keys.dtype}"
+            f"got {got}"
         )
     if len(mesh.axis_names) != 1:
         raise ValueError(
@@ -200,10 +215,11 @@ def _program(cells, shared, *, make, env, limit, where, eval_episodes, horizon, 
     def cell(cell, shared):
         config, key = cell
         params, where_params, when = shared
+        # All of it, for an algorithm may be made again within its own step, as one with a curriculum is.
         with assume_time_limit(env, limit):
             algorithm = make(env, params, config)
-        plan = Plan(when.start, when.stop)
-        return train_to_plan(algorithm, key, plan, where, where_params, eval_episodes, horizon)
+            plan = Plan(when.start, when.stop)
+            return train_to_plan(algorithm, key, plan, where, where_params, eval_episodes, horizon)
 
     return over_cells(cell, mesh)(cells, shared)
 

@@ -38,6 +38,7 @@ from envs.adapters.simulator import (
     silent,
     started,
 )
+from envs.checks import check_size
 from envs.core import Step, require, unknown
 from envs.render.scene import Camera
 from envs.spaces import Box, as_action
@@ -256,7 +257,7 @@ def make(name: str, backend: str = "spring", fields: Any = None, **options: Any)
     Args:
       name: one of `NAMES`.
       backend: the engine: "spring" is the fastest on a CPU, "mjx" is MuJoCo.
-      fields: dotted names of fields of Brax's `System` to be parameters, in place of those of `FIELDS`.
+      fields: dotted names of fields of Brax's `System`, the parameters, or one; by default those of `FIELDS`.
       **options: what the environment's constructor takes ("ant": `healthy_z_range`).
 
     Raises:
@@ -267,16 +268,19 @@ def make(name: str, backend: str = "spring", fields: Any = None, **options: Any)
     require("brax", "physics")
     if backend not in BACKENDS:
         raise ValueError(unknown("`backend`", str(backend), list(BACKENDS)))
+    if "n_frames" in options:
+        check_size("n_frames", options["n_frames"])
     pairs = sorted_options(options, f"brax/{name}")
     if fields is None:
         touches = _has_contacts(_build(name, backend, pairs))
         kept = tuple(field for field in FIELDS[backend] if touches or field not in _OF_CONTACTS)
         return Brax(name, backend, kept, pairs)
-    env = Brax(name, backend, tuple(fields), pairs)
+    fields = (fields,) if isinstance(fields, str) else tuple(fields)
+    env = Brax(name, backend, fields, pairs)
     known = numbers(env._raw.sys, _MOTOR)
     for field in env.fields:
         if field not in known:
-            raise ValueError(unknown("field of `System`", field, list(known)))
+            raise ValueError(unknown("field of `System`", str(field), list(known)))
     if ignored := [field for field in env.fields if field not in read_fields(name, backend, pairs)]:
         raise ValueError(
             f"`fields` must be read by the backend {backend!r} in {name!r}, which ignores {ignored}; "

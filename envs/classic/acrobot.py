@@ -156,7 +156,10 @@ class Acrobot:
         action = as_action(self.action_space(params), action)
         torque = params.torque * (action - 1)
         h = params.time_step
-        y = jnp.stack([state.angle_1, state.angle_2, state.velocity_1, state.velocity_2])
+        # A state that was pushed may be faster than the limits, so fast that the step would end in NaN.
+        velocity_1 = jnp.clip(state.velocity_1, -params.speed_limit_1, params.speed_limit_1)
+        velocity_2 = jnp.clip(state.velocity_2, -params.speed_limit_2, params.speed_limit_2)
+        y = jnp.stack([state.angle_1, state.angle_2, velocity_1, velocity_2])
         k1 = _derivative(y, torque, params)
         k2 = _derivative(y + h / 2 * k1, torque, params)
         k3 = _derivative(y + h / 2 * k2, torque, params)

@@ -105,10 +105,7 @@ class Expandable(Randomized):
                     f"{variation.high}], got [{low}, {high}]"
                 )
         super().__post_init__()
-        # The limits, too, must keep a mass a mass.
-        params = self.default_params()
-        values = params.values | {"low": params.values["limit_low"], "high": params.values["limit_high"]}
-        self.check(params.replace(values=values))
+        self.check_limits(self.default_params())
 
     @property
     def limit_low(self) -> tuple[float, ...]:
@@ -131,6 +128,24 @@ class Expandable(Randomized):
         _check_number(params, "growth", lambda x: (x > 0) & (x <= 1), "greater than 0 and at most 1")
         _check_number(params, "min_episodes", lambda x: x >= 1, "at least 1")
         _check_number(params, "boundary_fraction", lambda x: (x >= 0) & (x <= 1), "from 0 to 1")
+
+    def check_limits(self, params: WrappedParams) -> None:
+        """Check that the limits of `params` contain its ranges, and keep a mass a mass; traced ones pass.
+
+        A curriculum asks for it; an evaluation may be in ranges beyond the limits.
+
+        Raises:
+          ValueError: naming the limit or the quantity, and what would be accepted.
+        """
+        values = params.values
+        for end, is_good, rule in (("low", np.less_equal, "at most"), ("high", np.greater_equal, "at least")):
+            if (got := np.shape(values[f"limit_{end}"])) != (shape := np.shape(values[end])):
+                raise ValueError(
+                    f"`limit_{end}` must have the shape of `{end}`, {list(shape)}, got {list(got)}"
+                )
+            _check_number(params, f"limit_{end}", is_good, rule, end)
+        limits = {"low": values["limit_low"], "high": values["limit_high"]}
+        self.check(replace(params, values=values | limits))
 
     def draw(self, key: jax.Array, params: WrappedParams) -> "DrawnAtBoundary":
         """Return a robot drawn from the ranges of `params` or from one of their boundaries."""
@@ -280,8 +295,13 @@ def _adr_update(state: AdrState, stats: Stats) -> AdrState:
         return jnp.where(log, jnp.exp(jnp.where(log, x, 0.0)), x)
 
     delta = values["growth"] * (scale(values["limit_high"]) - scale(values["limit_low"]))
-    low = jnp.clip(unscale(scale(state.low) - move[:size] * delta), values["limit_low"], values["low"])
-    high = jnp.clip(unscale(scale(state.high) + move[size:] * delta), values["high"], values["limit_high"])
+    # Traced ranges may begin beyond their limits; then they stay.
+    least, most = (
+        jnp.minimum(values["limit_low"], values["low"]),
+        jnp.maximum(values["limit_high"], values["high"]),
+    )
+    low = jnp.clip(unscale(scale(state.low) - move[:size] * delta), least, values["low"])
+    high = jnp.clip(unscale(scale(state.high) + move[size:] * delta), values["high"], most)
     return replace(
         state,
         low=jnp.where(move[:size] == 0, state.low, low),
@@ -371,5 +391,6 @@ def _expandable(env: Environment, params: WrappedParams) -> Expandable:
         raise ValueError(
             f"`env` must be an envs.physics.Expandable, whose ranges have limits, got {env.id!r}"
         )
+    env.check_limits(params)
     env.check(params)
     return env

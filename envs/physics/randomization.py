@@ -128,10 +128,15 @@ class Randomized(Wrapper):
         Raises:
           ValueError: if there is not one value a variation.
         """
-        values, size = jnp.asarray(values, jnp.float32), len(self.variations)
-        if values.shape[-1:] != (size,):
-            labels = ", ".join(variation.label for variation in self.variations)
-            raise ValueError(f"`values` must have shape [{size}], one each of {labels}, got {values.shape}")
+        size, labels = len(self.variations), ", ".join(variation.label for variation in self.variations)
+        rule = f"`values` must hold {size} numbers, one each of {labels}"
+        if isinstance(values, Mapping) or np.shape(values)[-1:] != (size,):
+            got = "a mapping" if isinstance(values, Mapping) else f"shape {np.shape(values)}"
+            raise ValueError(f"{rule}, got {got}")
+        try:
+            values = jnp.asarray(values, jnp.float32)
+        except (TypeError, ValueError):
+            raise ValueError(f"{rule}, got {values!r}") from None
         return replace(params, values=params.values | {"low": values, "high": values})
 
     def grid(self, params: WrappedParams, axes: Mapping[str, Sequence[float]]) -> WrappedParams:

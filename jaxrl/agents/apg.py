@@ -177,7 +177,7 @@ def loss(actor: Any, learner: Learner, key: jax.Array, state: State, config: Con
     """
     critic = split(state.params)[1]
     after, rollout = learner.collect(key, replace(state, params=join(actor, critic)))
-    _, next_value = learner.values(join(actor, state.own), rollout)
+    _, next_value = learner.values(join(actor, state.own), rollout, differentiable=True)
     returns = jax.vmap(ops.discounted_returns, in_axes=(1, 1, 1, 1, None), out_axes=1)(
         rollout.reward, next_value, rollout.terminated, rollout.truncated, config.gamma
     )

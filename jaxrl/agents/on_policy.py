@@ -175,7 +175,10 @@ class Learner(NamedTuple):
       init: `(key, init_optimizer) -> State`, the latter from parameters to an optimiser's state.
       restart: `(key, state) -> state` with new episodes.
       collect: `(key, state) -> (state, rollout)`; the normalisers have learned from it.
-      values: `(params, rollout) -> (value, next_value)`, `[T, B]` each.
+      values: `(params, rollout, differentiable=False) -> (value, next_value)`, `[T, B]` each; next values are
+        of no account where the process ended. Gradients flow through them if asked to, at the cost of a pass.
+      values_within: `(params, rollout) -> next_value [T, B]` where the clock ended an episode before the last
+        step, and 0 elsewhere.
       batch: `(rollout, value, advantage, target) -> Batch`.
       rows: `[T, B, ...] -> rows`, of every leaf.
       unrows: the way back, of one number a step.
@@ -190,7 +193,8 @@ class Learner(NamedTuple):
     init: Callable[[jax.Array, Callable[[Any], Any]], State]
     restart: Callable[[jax.Array, State], State]
     collect: Callable[[jax.Array, State], tuple[State, Rollout]]
-    values: Callable[[Any, Rollout], tuple[jax.Array, jax.Array]]
+    values: Callable[..., tuple[jax.Array, jax.Array]]
+    values_within: Callable[[Any, Rollout], jax.Array]
     batch: Callable[..., Batch]
     rows: Callable[[Any], Any]
     unrows: Callable[[jax.Array], jax.Array]
@@ -304,15 +308,29 @@ def make(env: Environment, params: Params, config: Config, in_stretches: bool = 
         )
         return state, rollout
 
-    def values(model_params, rollout):
+    def values_within(model_params, rollout):
+        within = rollout.truncated.at[-1].set(False)
+        seen = (rollout.memory_after, rollout.next_x)
+        value = ops.map_where(
+            lambda seen: model.value_after(model_params, *seen),
+            within.ravel(),
+            jax.tree.map(lambda x: x.reshape(batch_size, *x.shape[2:]), seen),
+            block_size=max(config.num_envs, 64),
+        )
+        return value.reshape(within.shape)
+
+    def values(model_params, rollout, differentiable=False):
         value = unrows(model.critic(model_params, rollout.x))
-        next_value = model.value_after(model_params, rollout.memory_after, rollout.next_x)
-        if has_memory:
-            # `memory_after` is what the rollout's own parameters remembered. Within a stretch the memory of
-            # `model_params` is at hand, with which the value of s' is that of the next state.
-            done = (rollout.terminated | rollout.truncated)[:-1]
-            next_value = next_value.at[:-1].set(jnp.where(done, next_value[:-1], value[1:]))
-        return value, next_value
+        seen = (rollout.memory_after, rollout.next_x)
+        if differentiable:
+            followed = model.value_after(model_params, *seen)
+        else:
+            last = model.value_after(model_params, *jax.tree.map(lambda x: x[-1], seen))
+            followed = values_within(model_params, rollout).at[-1].set(last)
+        # Elsewhere s' is the next state of the stretch, and with a memory so is what is remembered of it:
+        # `memory_after` is what the rollout's own parameters remembered, not `model_params`.
+        is_cut = rollout.truncated.at[-1].set(True)
+        return value, jnp.where(is_cut, followed, jnp.roll(value, -1, axis=0))
 
     def batch(rollout, value, advantage, target):
         parts = (rollout.action, rollout.log_prob, value, advantage, target)
@@ -354,6 +372,7 @@ def make(env: Environment, params: Params, config: Config, in_stretches: bool = 
         restart=restart,
         collect=collect,
         values=values,
+        values_within=values_within,
         batch=batch,
         rows=rows,
         unrows=unrows,

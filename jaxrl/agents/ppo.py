@@ -34,6 +34,8 @@ __all__ = ["Batch", "Config", "Model", "State", "loss", "make", "make_model"]
 # How far, and by which factor a minibatch, an adaptive learning rate moves; as RSL-RL.
 RATE_BOUNDS = (1e-5, 1e-2)
 RATE_FACTOR = 1.5
+# So far and no farther moves the weight of the penalty: from 0 no doubling would bring it back.
+PENALTY_BOUNDS = (1e-4, 1e4)
 
 
 @struct.dataclass
@@ -46,7 +48,7 @@ class Config(on_policy.Config):
     """How far the probability ratio, and with clip_value the value, may move from the rollout's."""
     adam_epsilon: float = traced(1e-5, gt=0)
     """Adam's epsilon."""
-    kl_coefficient: float = traced(1.0, ge=0)
+    kl_coefficient: float = traced(1.0, gt=0)
     """First weight of the divergence from the rollout's policy (penalize_kl)."""
     target_kl: float = traced(0.01, gt=0)
     """Divergence of an update that the weight of the penalty, or the learning rate, is adapted to."""
@@ -119,17 +121,15 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             )
             return learner.batch(rollout, value, advantage, target)
 
-        def reassess(model_params, minibatch, steps, old_next_value):
+        def reassess(model_params, minibatch, steps, end, within):
             """Return stretches with the advantages that the critic with `model_params` gives their steps.
 
-            A state within a stretch is valued once. Where the clock ended an episode, what would have
-            followed keeps its old value: to value all next states anew would cost a third more.
+            A state within a stretch is valued once, and so is what follows its `end`. Where the clock ended
+            an episode before, what would have followed keeps the value that the rollout's critic gave it.
             """
             value = model.critic(model_params, minibatch.x)
-            last = model.value_after(
-                model_params, *jax.tree.map(lambda x: x[:, -1], (steps.memory_after, steps.next_x))
-            )
-            next_value = jnp.where(steps.truncated, old_next_value, jnp.roll(value, -1, axis=1))
+            last = model.value_after(model_params, *end)
+            next_value = jnp.where(steps.truncated, within, jnp.roll(value, -1, axis=1))
             next_value = next_value.at[:, -1].set(last)
             advantage, target = on_policy.advantages(
                 steps, value, next_value, config.gamma, config.gae_lambda, axis=0
@@ -142,8 +142,9 @@ def make(env: Environment, params: Params, config: Config) -> Algorithm:
             # again, without their gradients, would be a pass where an epoch has about three.
             value = learner.unrows(model.critic(begun, rollout.x)) if config.clip_value else None
             batch = learner.batch(rollout, value, None, None)
-            next_value = model.value_after(begun, rollout.memory_after, rollout.next_x)
-            steps = learner.rows((replace(rollout, x=(), episode=()), next_value))
+            steps = learner.rows(replace(rollout, x=(), next_x=(), memory_after=(), episode=()))
+            end = jax.tree.map(lambda x: x[-1], (rollout.memory_after, rollout.next_x))
+            steps = (steps, end, learner.rows(learner.values_within(begun, rollout)))
         else:
             batch, steps = assess(begun), ()
 
@@ -242,8 +243,12 @@ def _adapt_rate(rate: jax.Array, kl: jax.Array, config: Config) -> jax.Array:
 
 def _adapt_penalty(coefficient: jax.Array, kl: jax.Array, config: Config) -> jax.Array:
     """Return the weight of the penalty after an update with divergence `kl`; section 4 of the paper."""
-    more = jnp.where(kl > 1.5 * config.target_kl, 2.0 * coefficient, coefficient)
-    return jnp.where(kl < config.target_kl / 1.5, 0.5 * coefficient, more)
+    # A weight that began beyond a bound is not brought back by a step in the wrong direction.
+    low, high = PENALTY_BOUNDS
+    more = jnp.maximum(jnp.minimum(2.0 * coefficient, high), coefficient)
+    less = jnp.minimum(jnp.maximum(0.5 * coefficient, low), coefficient)
+    adapted = jnp.where(kl > 1.5 * config.target_kl, more, coefficient)
+    return jnp.where(kl < config.target_kl / 1.5, less, adapted)
 
 
 def _mean(x: jax.Array, config: Config) -> jax.Array:

@@ -13,6 +13,7 @@ from jaxrl.ops.losses import (
     standardize,
     value_loss,
 )
+from jaxrl.ops.map_where import map_where
 from jaxrl.ops.returns import discounted_returns, gae, lambda_returns, n_step_returns, vtrace
 from jaxrl.ops.shuffle import permutation, shuffled_minibatches
 
@@ -28,6 +29,7 @@ __all__ = [
     "gae",
     "gaussian_entropy",
     "lambda_returns",
+    "map_where",
     "n_step_returns",
     "permutation",
     "policy_gradient_loss",

@@ -12,7 +12,7 @@ import jaxrl
 from envs.core import Step
 from envs.physics import ADR, LEVEL, Expandable, Randomized, Variation
 from envs.spaces import Box
-from jaxrl.agents import ppo
+from jaxrl.agents import ppo, reinforce
 from jaxrl.curriculum import WithCurriculum
 
 CONFIG = ppo.Config(
@@ -165,3 +165,28 @@ def test_a_curriculum_needs_ranges_that_can_grow():
         WithCurriculum(ppo.make, "ADR")(ENV, PARAMS, CONFIG)
     with pytest.raises(ValueError, match=r"must be an envs\.physics\.Expandable"):
         WithCurriculum(ppo.make, ADR)(*envs.make("Pendulum-v1"), CONFIG)
+
+
+def test_a_sweep_knows_the_time_limit_of_its_params():
+    """An algorithm that is made again within its step once fell back to the default's limit, 100 steps."""
+    robot, _ = envs.make("PointRobot-v1")
+    env = Expandable(robot, (Variation("mass", 1.0, 1.0),), limits=((0.5, 2.0),))
+    params = env.default_params()
+    params = params.replace(env=params.env.replace(max_steps=jnp.int32(10)))
+    config = reinforce.Config(num_envs=2, num_steps=10, baseline=False, num_minibatches=1, hidden_sizes=(4,))
+    keys = jax.random.split(jax.random.key(0), 2)
+    sizes = {"evaluations": 1, "eval_episodes": 2}
+    _, swept = jaxrl.sweep(WithCurriculum(reinforce.make, ADR), env, params, config, keys, 40, **sizes)
+    algorithm = WithCurriculum(reinforce.make, ADR)(env, params, config)
+    _, alone = jax.jit(lambda key: jaxrl.train(algorithm, key, 40, **sizes))(keys[1])
+    assert int(alone.episode_length.max()) == 10
+    np.testing.assert_allclose(swept.episode_return[0, 1], alone.episode_return, rtol=1e-4)
+
+
+def test_a_module_in_the_place_of_make_is_refused():
+    message = r"`make` must be an algorithm's function, for instance jaxrl.agents.ppo.make, got"
+    for wrong in (ppo, None):
+        with pytest.raises(ValueError, match=message):
+            WithCurriculum(wrong, ADR)(ENV, PARAMS, CONFIG)
+        with pytest.raises(ValueError, match=message):
+            jaxrl.sweep(wrong, ENV, PARAMS, CONFIG, jax.random.split(jax.random.key(0), 2), 400)

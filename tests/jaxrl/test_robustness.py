@@ -153,6 +153,15 @@ def test_worlds_that_are_no_pairs_are_refused(worlds, message):
         transfer_matrix(lambda _: RIGHT, jnp.zeros(1), worlds, KEY, 2)
 
 
+def test_learners_and_policies_that_are_none_are_refused():
+    worlds = [envs.make("Pendulum-v1")]
+    with pytest.raises(ValueError, match="`policy` must be a function"):
+        transfer_matrix(None, jnp.zeros(1), worlds, KEY, 2)  # type: ignore[arg-type]
+    for wrong in (jnp.float32(0), jnp.zeros((0, 2)), (jnp.zeros(2), jnp.zeros(3))):
+        with pytest.raises(ValueError, match=r"`learners` must have leaves \[P, ...\] of one P"):
+            transfer_matrix(lambda _: RIGHT, wrong, worlds, KEY, 2)
+
+
 def test_a_fraction_that_is_no_number_is_refused():
     for wrong in ("a", None, [0.1, 0.2]):
         with pytest.raises(ValueError, match="`fraction` must be a number, got"):

@@ -156,6 +156,8 @@ def test_cells_within_a_budget():
     ("change", "message"),
     [
         ({"keys": jax.random.key(0)}, "`keys` must be at least one typed key"),
+        ({"keys": 0}, "`keys` must be at least one typed key in a batch .*, got 0"),
+        ({"keys": [jax.random.key(0)]}, r"`keys` must be at least one typed key in a batch .*, got \[Array"),
         ({"configs": CONFIG.replace(gamma=float("nan"))}, "`gamma` must be"),
         (
             {"configs": CONFIG.replace(num_minibatches=3)},

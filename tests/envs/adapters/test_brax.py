@@ -55,6 +55,10 @@ def test_ten_robots_are_listed_and_the_extra_is_named_where_brax_is_missing(monk
         ("brax/swimmer", {}, "'brax/swimmer' is left out: Brax 0.14.2 runs it on no engine"),
         (ID, {"backend": "sprng"}, "unknown `backend` 'sprng'; did you mean 'spring'"),
         (ID, {"fields": ["link.inertia.mas"]}, "unknown field of `System` .* mean 'link.inertia.mass'"),
+        (ID, {"fields": "link.inertia.mas"}, "unknown field of `System` .* mean 'link.inertia.mass'"),
+        (ID, {"fields": (5,)}, "unknown field of `System` '5'"),
+        (ID, {"n_frames": 0}, "`n_frames` must be at least 1, got 0"),
+        (ID, {"n_frames": 2.5}, "`n_frames` must be an integer, got 2.5"),
         (
             ID,
             {"fields": ["dof.damping"]},

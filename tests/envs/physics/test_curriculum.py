@@ -205,6 +205,33 @@ def test_numbers_in_the_params_are_checked_where_they_are_concrete(values, messa
         jax.eval_shape(ask, PARAMS)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"limit_low": [-1.0, 0.5]}, "`low` of 'mass' must be greater than 0"),
+        ({"limit_low": [np.nan, 0.5]}, "`limit_low` must be at most low = 0.8"),
+        ({"limit_low": [3.0, 0.5]}, "`limit_low` must be at most low = 0.8.*, got 3.0"),
+        ({"limit_high": [5.0, 0.6]}, "`limit_high` must be at least high = .*, got 0.6"),
+        ({"limit_high": [np.inf, 1.5]}, "'mass' must be finite"),
+        ({"limit_high": [5.0]}, r"`limit_high` must have the shape of `high`, \[2\], got \[1\]"),
+        ({"high": [9.0, 1.1]}, "`limit_high` must be at least high = 9.0, got 5.0"),
+    ],
+)
+def test_limits_in_the_params_are_checked_by_what_grows(values, message):
+    """Once a limit of -1 led to negative masses, and success made a range beyond its limits shrink."""
+    bad = PARAMS.replace(values=PARAMS.values | {k: jnp.asarray(x, jnp.float32) for k, x in values.items()})
+    for curriculum in (ADR, LEVEL):
+        with pytest.raises(ValueError, match=message):
+            curriculum.init(ENV, bad)
+
+
+def test_evaluations_may_lie_beyond_the_limits():
+    far = ENV.with_ranges(PARAMS, {"mass": (6.0, 9.0)})
+    state, _ = ENV.reset(jax.random.key(0), far)
+    assert float(ENV.robot(state, far).mass) >= 6.0
+    ENV.check(ENV.grid(PARAMS, {"mass": [0.1, 1.0, 9.0]}))
+
+
 def test_only_expandable_ranges_can_grow():
     env = Randomized(PENDULUM, VARIATIONS)
     with pytest.raises(

@@ -96,6 +96,20 @@ def test_a_push_moves_what_can_be_moved(name):
     assert probe(pushed, num_steps=4)["push"] > 1e-3
 
 
+def test_a_push_beyond_all_measure_leaves_an_acrobot_sound():
+    """Its step squares velocities four times in a row, and the clipping of velocities comes after that."""
+    env = Pushed(envs.make("Acrobot-v1")[0], push=1e6, probability=1.0)
+    params = env.default_params()
+    state, _ = env.reset(jax.random.key(0), params)
+
+    def step(state, key):
+        state, out = env.step(key, state, jnp.int32(1), params)
+        return state, (out.obs, out.reward)
+
+    _, played = jax.lax.scan(step, state, jax.random.split(jax.random.key(1), 200))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(played))
+
+
 @pytest.mark.parametrize("env", [DelayedAction(CARTPOLE, latency=1.0), Pushed(PENDULUM, push=0.1)])
 def test_they_are_environments_like_any_other(env):
     check_env(env, num_envs=4, num_steps=64)

@@ -483,9 +483,15 @@ def test_every_quantity_of_the_table_matters_in_its_world(name):
         ),
         (
             lambda: ENV.at(ENV.default_params(), jnp.ones(3)),
-            r"must have shape \[2\], one each of mass, length",
+            r"`values` must hold 2 numbers, one each of mass, length, got shape \(3,\)",
         ),
-        (lambda: ENV.at(ENV.default_params(), 1.0), r"`values` must have shape \[2\], .*, got \(\)"),
+        (lambda: ENV.at(ENV.default_params(), 1.0), r"`values` must hold 2 numbers, .*, got shape \(\)"),
+        (lambda: ENV.at(ENV.default_params(), None), r"`values` must hold 2 numbers, .*, got shape \(\)"),
+        (lambda: ENV.at(ENV.default_params(), {"mass": 1.0}), "`values` must hold 2 numbers, .*, got a map"),
+        (
+            lambda: ENV.at(ENV.default_params(), ["a", "b"]),
+            r"`values` must hold 2 numbers, .*, got \['a', 'b'",
+        ),
         (lambda: ENV.grid(ENV.default_params(), {"length": [1.0, -1.0]}), "at least 0"),
         (lambda: ENV.grid(ENV.default_params(), {}), "`axes` must name at least one quantity"),
         (

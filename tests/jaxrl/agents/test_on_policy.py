@@ -254,9 +254,13 @@ def test_values_of_other_parameters_remember_with_their_own_memory(remembered):
 
 
 def test_values_with_a_memory_equal_a_walk_step_by_step(remembered):
-    """Also of the observations that ended an episode: by the memory of that episode, not a cleared one."""
+    """Also where the clock ended an episode: by the memory of that episode, not a cleared one.
+
+    Nothing follows the end of the process, and no value of it is computed.
+    """
     _, _, learner, state, after, rollout, (value, next_value) = remembered
     model, (steps, rows) = learner.model, rollout.reward.shape
+    _, differentiable = learner.values(state.params, rollout, differentiable=True)
     x = rollout.x
     act, value_after = jax.jit(model.act), jax.jit(model.value_after)
     cleared = model.initial_memory((rows,))
@@ -267,7 +271,9 @@ def test_values_with_a_memory_equal_a_walk_step_by_step(remembered):
         np.testing.assert_allclose(value[t], value_after(state.params, memory, x.x[:, t]), atol=1e-5)
         memory, _ = act(state.params, memory, x.x[:, t])
         following = value_after(state.params, memory, rollout.next_x[t])
-        np.testing.assert_allclose(next_value[t], following, atol=1e-5)
+        counts = ~np.asarray(rollout.terminated[t])
+        np.testing.assert_allclose(next_value[t][counts], following[counts], atol=1e-5)
+        np.testing.assert_allclose(differentiable[t][counts], following[counts], atol=1e-5)
         forgotten = value_after(state.params, cleared, rollout.next_x[t])
         done = np.asarray(rollout.terminated[t] | rollout.truncated[t])
         assert (np.abs(following - forgotten)[done] > 1e-4).all()

@@ -360,6 +360,21 @@ def test_the_penalty_replaces_or_joins_the_clipping():
     np.testing.assert_allclose(both, clipped + 0.7 * kl, rtol=1e-5)
 
 
+def test_the_weight_of_the_penalty_stays_where_doubling_brings_it_back():
+    """Halved for ever it was 0 after 127 iterations in which little changed, and 0 doubled is 0."""
+    config, coefficient = ppo.Config(penalize_kl=True, target_kl=0.01), jnp.float32(1.0)
+    for _ in range(200):
+        coefficient = ppo._adapt_penalty(coefficient, jnp.float32(0.0), config)
+    assert float(coefficient) == pytest.approx(1e-4)
+    for _ in range(200):
+        coefficient = ppo._adapt_penalty(coefficient, jnp.float32(1.0), config)
+    assert float(coefficient) == pytest.approx(1e4)
+    for begun, kl in ((1e-6, 0.0), (1e6, 1.0)):  # beyond a bound nothing is moved in the wrong direction
+        assert float(ppo._adapt_penalty(jnp.float32(begun), jnp.float32(kl), config)) == pytest.approx(begun)
+    with pytest.raises(ValueError, match="`kl_coefficient` must be greater than 0, got 0"):
+        ppo.make(*envs.make("CartPole-v1"), ppo.Config(penalize_kl=True, kl_coefficient=0.0))
+
+
 def test_penalty_and_learning_rate_adapt_to_the_divergence():
     """Too far an update doubles the penalty and slows down; too short a one does the opposite."""
     config = CONFIG.replace(
