@@ -5,6 +5,8 @@ accelerator, divides environments and minibatches by 8 and leaves their number, 
 one command fills the whole table: `python -m experiments.compare.physics all --seeds 0 1 2 3 4 --scale 1`.
 Every run is a process of its own and its result is kept under `.cache/compare/physics`, so that what was
 interrupted goes on; `--fresh` begins anew. Prints a Markdown table, writes `results/physics-<task>.json`.
+`--speed` compares steps/s alone: short runs, in turn, to be started on a quiet machine; it writes
+`results/physics-<task>-speed.json`.
 
 Scores are means over episodes of the greedy policy; seconds and steps/s are those of training alone.
 Compilation is counted apart: of Brax as the seconds before its first update that are no evaluation.
@@ -97,13 +99,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", nargs="*", default=["ant", "halfcheetah"], metavar="TASK")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=CONTESTANTS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=None, help="0; with --speed 0, 1 and 2")
     parser.add_argument(
         "--steps", type=_report.positive, default=None, help="those that Brax publishes by default"
     )
     parser.add_argument("--scale", type=int, default=None, help="8 without an accelerator, else 1")
     parser.add_argument("--backend", default=None, help="the engine, for all tasks")
     parser.add_argument("--fresh", action="store_true", help="forget the runs that are kept")
+    parser.add_argument("--speed", action="store_true", help="short runs anew, one for each of three seeds")
     parser.add_argument("--quick", action="store_true", help="two rollouts: does it run?")
     args = parser.parse_args(arguments)
     tasks = list(SETTINGS) if args.tasks == ["all"] else args.tasks
@@ -111,20 +114,23 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"TASK must be among all, {', '.join(SETTINGS)}, got {unknown[0]!r}", file=sys.stderr)
         return 2
     scale = args.scale or (1 if _has_accelerator() else 8)
+    seeds = args.seeds or ([0, 1, 2] if args.speed else [0])
     for task in tasks:
         setting = SETTINGS[task].scaled(scale)
         setting = replace(setting, backend=args.backend or setting.backend)
-        steps = 2 * EVALUATIONS * setting.steps_per_iteration if args.quick else args.steps
+        is_short = args.quick or (args.speed and args.steps is None)
+        steps = 2 * EVALUATIONS * setting.steps_per_iteration if is_short else args.steps
         setting = replace(setting, num_timesteps=steps or setting.num_timesteps)
         runs: dict[str, list[Any]] = {}
         try:
-            for seed in args.seeds:
+            for seed in seeds:
                 for contestant in args.contestants:
-                    runs.setdefault(contestant, []).append(run(contestant, task, setting, seed, args.fresh))
+                    result = run(contestant, task, setting, seed, args.fresh or args.speed)
+                    runs.setdefault(contestant, []).append(result)
         except subprocess.CalledProcessError as error:
             print(f"{' '.join(map(str, error.cmd))} failed:\n{(error.stderr or '')[-3000:]}", file=sys.stderr)
             return 1
-        report(task, setting, scale, args.seeds, runs, args.quick)
+        report(f"{task}-speed" if args.speed else task, setting, scale, seeds, runs, args.quick)
     return 0
 
 
@@ -153,15 +159,20 @@ def run(contestant: str, task: str, setting: Setting, seed: int, fresh: bool = F
 
 
 def report(
-    task: str, setting: Setting, scale: int, seeds: list[int], runs: dict[str, list[Any]], quick: bool
+    name: str, setting: Setting, scale: int, seeds: list[int], runs: dict[str, list[Any]], quick: bool
 ) -> None:
-    """Print the table of a task and write its results."""
+    """Print the table of the runs called `name`, and write their results."""
     header = ("", "compile s", "training s", "steps/s", *(_millions(x) for x in _steps(runs)))
     rows = [_row(name, own) for name, own in runs.items()]
-    title = f"{task} on {setting.backend}, {setting.num_envs} environments, {len(seeds)} seeds"
+    title = f"{name} on {setting.backend}, {setting.num_envs} environments, {len(seeds)} seeds"
     print(f"\n### {title}: mean return by million steps\n\n{_report.table(header, rows)}\n", flush=True)
     results = {"setting": asdict(setting), "scale": scale, "seeds": seeds, "runs": runs}
-    _report.write(f"physics-{task}", results, quick)
+    if set(runs) == set(CONTESTANTS):
+        speeds = ([run["steps_per_second"] for run in runs[contestant]] for contestant in CONTESTANTS)
+        ratios = sorted(ours / theirs for ours, theirs in zip(*speeds, strict=True))
+        results["ratio"] = {"median": _report.median(ratios), "min": ratios[0], "max": ratios[-1]}
+        print(f"ours runs at {results['ratio']['median']:.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f}) Brax's")
+    _report.write(f"physics-{name}", results, quick)
 
 
 def _row(name: str, own: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -55,3 +55,25 @@ def test_a_run_is_made_once_and_made_again_for_other_settings(tmp_path, monkeypa
 def test_an_unknown_task_is_one_line_and_exit_code_2(capsys):
     assert physics.main(["aunt"]) == 2
     assert "TASK must be among all, inverted_pendulum," in capsys.readouterr().err
+
+
+def test_speeds_are_compared_run_by_run(monkeypatch, capsys):
+    """Each of ours beside the one of Brax's that ran next, in short runs, none of them kept from before."""
+    calls, written = [], {}
+
+    def run(contestant, task, setting, seed, fresh):
+        calls.append((contestant, seed, fresh, setting.num_timesteps))
+        speed = {"jaxrl": (90.0, 110.0, 300.0), "brax": (100.0, 100.0, 300.0)}[contestant][seed]
+        curve = [{"steps": 0, "mean": 1.0}]
+        return {"compile_seconds": 1.0, "run_seconds": 2.0, "steps_per_second": speed, "curve": curve}
+
+    monkeypatch.setattr(physics, "run", run)
+    monkeypatch.setattr(
+        physics._report, "write", lambda name, results, quick: written.update({name: results})
+    )
+    assert physics.main(["ant", "--speed", "--scale", "8"]) == 0
+    steps = 2 * physics.EVALUATIONS * physics.SETTINGS["ant"].scaled(8).steps_per_iteration
+    assert calls == [(name, seed, True, steps) for seed in range(3) for name in physics.CONTESTANTS]
+    ratio = written["physics-ant-speed"]["ratio"]
+    assert ratio == pytest.approx({"median": 1.0, "min": 0.9, "max": 1.1})
+    assert "ours runs at 1.00 x (0.90 to 1.10) Brax's" in capsys.readouterr().out
