@@ -129,9 +129,9 @@ class Randomized(Wrapper):
           ValueError: if there is not one value a variation.
         """
         size, labels = len(self.variations), ", ".join(variation.label for variation in self.variations)
-        rule = f"`values` must hold {size} numbers, one each of {labels}"
+        rule = f"`values` must have shape [{size}], one each of {labels}"
         if isinstance(values, Mapping) or np.shape(values)[-1:] != (size,):
-            got = "a mapping" if isinstance(values, Mapping) else f"shape {np.shape(values)}"
+            got = "a mapping" if isinstance(values, Mapping) else np.shape(values)
             raise ValueError(f"{rule}, got {got}")
         try:
             values = jnp.asarray(values, jnp.float32)

@@ -476,21 +476,24 @@ def test_every_quantity_of_the_table_matters_in_its_world(name):
         (lambda: ENV.with_ranges(ENV.default_params(), {"mass": "ab"}), "or one number, got 'ab'"),
         (lambda: ENV.with_ranges(ENV.default_params(), {"mass": (1.0, None)}), r"got \(1.0, None\)"),
         # An array is no pair: in ranges of several robots it is a number of each.
-        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": np.array([1, 2])}), "or one number, got arr"),
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": np.array([1, 2])}), "or one number, got ar"),
         (
             lambda: ENV.with_ranges(ENV.default_params(), [("mass", 1.0)]),
             "`ranges` must be a mapping from mass",
         ),
         (
             lambda: ENV.at(ENV.default_params(), jnp.ones(3)),
-            r"`values` must hold 2 numbers, one each of mass, length, got shape \(3,\)",
+            r"`values` must have shape \[2\], one each of mass, length, got \(3,\)",
         ),
-        (lambda: ENV.at(ENV.default_params(), 1.0), r"`values` must hold 2 numbers, .*, got shape \(\)"),
-        (lambda: ENV.at(ENV.default_params(), None), r"`values` must hold 2 numbers, .*, got shape \(\)"),
-        (lambda: ENV.at(ENV.default_params(), {"mass": 1.0}), "`values` must hold 2 numbers, .*, got a map"),
+        (lambda: ENV.at(ENV.default_params(), 1.0), r"`values` must have shape \[2\], .*, got \(\)"),
+        (lambda: ENV.at(ENV.default_params(), None), r"`values` must have shape \[2\], .*, got \(\)"),
+        (
+            lambda: ENV.at(ENV.default_params(), {"mass": 1.0}),
+            r"`values` must have shape \[2\], .*, got a map",
+        ),
         (
             lambda: ENV.at(ENV.default_params(), ["a", "b"]),
-            r"`values` must hold 2 numbers, .*, got \['a', 'b'",
+            r"`values` must have shape \[2\], .*, got \['a', 'b'",
         ),
         (lambda: ENV.grid(ENV.default_params(), {"length": [1.0, -1.0]}), "at least 0"),
         (lambda: ENV.grid(ENV.default_params(), {}), "`axes` must name at least one quantity"),
