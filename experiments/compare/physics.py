@@ -118,8 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
     for task in tasks:
         setting = SETTINGS[task].scaled(scale)
         setting = replace(setting, backend=args.backend or setting.backend)
-        is_short = args.quick or (args.speed and args.steps is None)
-        steps = 2 * EVALUATIONS * setting.steps_per_iteration if is_short else args.steps
+        shortest = EVALUATIONS * setting.steps_per_iteration
+        steps = 2 * shortest if args.quick else args.steps or (shortest if args.speed else None)
         setting = replace(setting, num_timesteps=steps or setting.num_timesteps)
         runs: dict[str, list[Any]] = {}
         try:

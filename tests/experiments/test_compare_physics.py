@@ -72,7 +72,7 @@ def test_speeds_are_compared_run_by_run(monkeypatch, capsys):
         physics._report, "write", lambda name, results, quick: written.update({name: results})
     )
     assert physics.main(["ant", "--speed", "--scale", "8"]) == 0
-    steps = 2 * physics.EVALUATIONS * physics.SETTINGS["ant"].scaled(8).steps_per_iteration
+    steps = physics.EVALUATIONS * physics.SETTINGS["ant"].scaled(8).steps_per_iteration
     assert calls == [(name, seed, True, steps) for seed in range(3) for name in physics.CONTESTANTS]
     ratio = written["physics-ant-speed"]["ratio"]
     assert ratio == pytest.approx({"median": 1.0, "min": 0.9, "max": 1.1})
