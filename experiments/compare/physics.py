@@ -8,8 +8,9 @@ interrupted goes on; `--fresh` begins anew. Prints a Markdown table, writes `res
 `--speed` compares steps/s alone: short runs, in turn, to be started on a quiet machine; it writes
 `results/physics-<task>-speed.json`.
 
-Scores are means over episodes of the greedy policy; seconds and steps/s are those of training alone.
-Compilation is counted apart: of Brax as the seconds before its first update that are no evaluation.
+Scores are means over episodes of the greedy policy and over seeds, the last one with its 95 % interval; seconds
+and steps/s are those of training alone. Compilation is counted apart: of Brax as the seconds before its first
+update that are no evaluation.
 """
 
 import argparse
@@ -20,7 +21,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.compare import _report
+from jaxrl import stats
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = _report.QUICK_RESULTS / "physics"
@@ -179,13 +183,16 @@ def _row(name: str, own: list[dict[str, Any]]) -> tuple[str, ...]:
     def middle(key: str) -> float:
         return _report.median([result[key] for result in own])
 
-    curve = zip(*([point["mean"] for point in result["curve"]] for result in own), strict=True)
+    curve = np.array([[point["mean"] for point in result["curve"]] for result in own])
+    last = stats.mean_interval(curve[:, -1])
+    bounds = "" if len(own) == 1 else f" [{last.low:.0f}, {last.high:.0f}]"
     return (
         name,
         f"{middle('compile_seconds'):.0f}",
         f"{middle('run_seconds'):.0f}",
         f"{middle('steps_per_second'):,.0f}",
-        *(f"{sum(returns) / len(returns):.0f}" for returns in curve),
+        *(f"{mean:.0f}" for mean in curve.mean(axis=0)[:-1]),
+        f"{last.estimate:.0f}{bounds}",
     )
 
 
