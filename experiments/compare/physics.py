@@ -8,9 +8,9 @@ interrupted goes on; `--fresh` begins anew. Prints a Markdown table, writes `res
 `--speed` compares steps/s alone: short runs, in turn, to be started on a quiet machine; it writes
 `results/physics-<task>-speed.json`.
 
-Scores are means over episodes of the greedy policy and over seeds, the last one with its 95 % interval; seconds
-and steps/s are those of training alone. Compilation is counted apart: of Brax as the seconds before its first
-update that are no evaluation.
+Scores are means over episodes of the greedy policy and over seeds, the last with its 95 % interval; seconds
+and steps/s are those of training alone. Compilation is counted apart: of Brax as the seconds before its
+first update that are no evaluation.
 """
 
 import argparse
