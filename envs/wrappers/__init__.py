@@ -11,7 +11,6 @@ from typing import Any
 
 from envs.core import Params, unknown
 from envs.wrappers.actions import ActionRepeat, StickyActions
-from envs.wrappers.base import WrappedParams, WrappedState, Wrapper
 from envs.wrappers.observations import (
     ActionMaskObservation,
     DiscretiseObservation,
@@ -24,6 +23,7 @@ from envs.wrappers.observations import (
     TimeAwareObservation,
 )
 from envs.wrappers.rewards import PotentialShaping, TransformReward
+from envs.wrappers.wrapper import WrappedParams, WrappedState, Wrapper
 
 __all__ = [
     "WRAPPERS",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from envs.checks import as_number, check_size
 from envs.core import Obs, Params, State, Step
 from envs.spaces import as_action
-from envs.wrappers.base import WrappedParams, WrappedState, Wrapper
+from envs.wrappers.wrapper import WrappedParams, WrappedState, Wrapper
 
 
 @dataclass(frozen=True)

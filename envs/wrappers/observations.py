@@ -13,7 +13,7 @@ from jax.core import Tracer
 from envs.checks import as_number, check_size
 from envs.core import Obs, Params, State, Step
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space, flat_size
-from envs.wrappers.base import WrappedParams, WrappedState, Wrapper, check_ordered
+from envs.wrappers.wrapper import WrappedParams, WrappedState, Wrapper, check_ordered
 
 
 @dataclass(frozen=True)

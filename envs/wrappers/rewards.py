@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from envs.checks import as_number
 from envs.core import Params, State, Step
 from envs.tabular import Outcomes
-from envs.wrappers.base import WrappedParams, Wrapper, check_ordered
+from envs.wrappers.wrapper import WrappedParams, Wrapper, check_ordered
 
 
 @dataclass(frozen=True)
