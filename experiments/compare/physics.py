@@ -134,7 +134,11 @@ def main(arguments: list[str] | None = None) -> int:
         except subprocess.CalledProcessError as error:
             print(f"{' '.join(map(str, error.cmd))} failed:\n{(error.stderr or '')[-3000:]}", file=sys.stderr)
             return 1
-        report(f"{task}-speed" if args.speed else task, setting, scale, seeds, runs, args.quick)
+        results = {"setting": asdict(setting), "scale": scale, "seeds": seeds, "runs": runs}
+        report(task, results)
+        if args.speed and set(runs) == set(CONTESTANTS):
+            results["ratio"] = ratio(runs)
+        _report.write(f"physics-{task}{'-speed' * args.speed}", results, args.quick)
     return 0
 
 
@@ -162,21 +166,23 @@ def run(contestant: str, task: str, setting: Setting, seed: int, fresh: bool = F
     return result
 
 
-def report(
-    name: str, setting: Setting, scale: int, seeds: list[int], runs: dict[str, list[Any]], quick: bool
-) -> None:
-    """Print the table of the runs called `name`, and write their results."""
+def report(task: str, results: dict[str, Any]) -> None:
+    """Print the table of a task."""
+    setting, runs = results["setting"], results["runs"]
     header = ("", "compile s", "training s", "steps/s", *(_millions(x) for x in _steps(runs)))
     rows = [_row(name, own) for name, own in runs.items()]
-    title = f"{name} on {setting.backend}, {setting.num_envs} environments, {len(seeds)} seeds"
+    seeds = f"{len(results['seeds'])} seeds"
+    title = f"{task} on {setting['backend']}, {setting['num_envs']} environments, {seeds}"
     print(f"\n### {title}: mean return by million steps\n\n{_report.table(header, rows)}\n", flush=True)
-    results = {"setting": asdict(setting), "scale": scale, "seeds": seeds, "runs": runs}
-    if set(runs) == set(CONTESTANTS):
-        speeds = ([run["steps_per_second"] for run in runs[contestant]] for contestant in CONTESTANTS)
-        ratios = sorted(ours / theirs for ours, theirs in zip(*speeds, strict=True))
-        results["ratio"] = {"median": _report.median(ratios), "min": ratios[0], "max": ratios[-1]}
-        print(f"ours runs at {results['ratio']['median']:.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f}) Brax's")
-    _report.write(f"physics-{name}", results, quick)
+
+
+def ratio(runs: dict[str, list[Any]]) -> dict[str, float]:
+    """Return, and print, our steps/s over Brax's in the run that came next: median, least and greatest."""
+    speeds = ([run["steps_per_second"] for run in runs[contestant]] for contestant in CONTESTANTS)
+    ratios = sorted(ours / theirs for ours, theirs in zip(*speeds, strict=True))
+    middle = _report.median(ratios)
+    print(f"ours runs at {middle:.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f}) Brax's steps/s")
+    return {"median": middle, "min": ratios[0], "max": ratios[-1]}
 
 
 def _row(name: str, own: list[dict[str, Any]]) -> tuple[str, ...]:
