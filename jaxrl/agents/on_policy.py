@@ -61,6 +61,12 @@ class Config:
     """Whether the learning rate falls linearly to zero over total_steps."""
     normalize_observations: bool = static(False)
     """Whether observations are standardised by their running mean and variance, which the state holds."""
+    normalize_own_rollout: bool = static(False)
+    """Whether an update normalises by statistics that count its own rollout; ratios then begin off one.
+
+    So Brax does. The first update, of a policy that acted without statistics, is then a kick that may lead to
+    other gaits.
+    """
     normalize_rewards: bool = static(False)
     """Whether rewards are divided by the running standard deviation of discounted returns."""
     hidden_sizes: tuple[int, ...] = static((64, 64))
@@ -88,6 +94,8 @@ class Config:
 
     def check(self):
         """Check that segments fit into a rollout."""
+        if self.normalize_own_rollout and not self.normalize_observations:
+            raise ValueError("`normalize_own_rollout` must be False without normalize_observations, got True")
         length = self.segment_length
         if length is None:
             return
@@ -278,7 +286,14 @@ def make(env: Environment, params: Params, config: Config, in_stretches: bool = 
         done, reward, rewards = out.terminated | out.truncated, out.reward, state.rewards
         if rewards is not None:
             rewards, reward = normalize.scale_rewards(rewards, reward, done, config.gamma, config.axis_name)
-        seen = (see(state, out.obs), see(state, out.next_obs), reward * config.reward_scale, out.extras)
+        normalizer = state.normalizer
+        if normalizer is not None:
+            raw = encoder.encode(out.obs)[0]
+            normalizer = normalize.update(
+                normalizer, raw.reshape(batch_size, *encoder.shape), config.axis_name
+            )
+        learning = replace(state, normalizer=normalizer) if config.normalize_own_rollout else state
+        seen = (see(learning, out.obs), see(learning, out.next_obs), reward * config.reward_scale, out.extras)
         cut = jax.tree.map(segments, (*seen, out.terminated, out.truncated))
         x, next_x, reward, (action, log_prob, before, after), terminated, truncated = cut
         x = rows(x)
@@ -297,12 +312,6 @@ def make(env: Environment, params: Params, config: Config, in_stretches: bool = 
             truncated=truncated,
             episode=out.episode,
         )
-        normalizer = state.normalizer
-        if normalizer is not None:
-            raw = encoder.encode(out.obs)[0]
-            normalizer = normalize.update(
-                normalizer, raw.reshape(batch_size, *encoder.shape), config.axis_name
-            )
         state = replace(
             state, vec_state=vec_state, obs=obs, memory=memory, normalizer=normalizer, rewards=rewards
         )

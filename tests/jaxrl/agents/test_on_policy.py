@@ -12,6 +12,7 @@ from flax import struct
 import envs
 from envs.core import Step
 from envs.spaces import Box, Dict, Discrete, MultiDiscrete
+from jaxrl import normalize
 from jaxrl.agents import a2c, on_policy, ppo, trpo
 from jaxrl.agents.actor_critic import make_encoder, make_model
 from jaxrl.train import run_interval
@@ -395,6 +396,7 @@ def test_schedules_warm_up_anneal_and_shift_the_entropy_bonus():
         (ppo, {"segment_length": 16.0}, r"`segment_length` must be int \| None, got 16.0"),
         (ppo, {"segment_length": "16"}, r"`segment_length` must be int \| None, got '16'"),
         (ppo, {"axis_name": 5}, r"`axis_name` must be str \| None, got 5"),
+        (ppo, {"normalize_own_rollout": True}, "`normalize_own_rollout` must be False without normalize_obs"),
         (ppo, {"memory": "rnn"}, "`memory` must be one of 'none', 'gru', 'lstm', got 'rnn'"),
         (
             ppo,
@@ -409,3 +411,26 @@ def test_schedules_warm_up_anneal_and_shift_the_entropy_bonus():
 def test_bad_hyperparameters_are_named(module, fields, message):
     with pytest.raises(ValueError, match=message):
         module.make(*envs.make("CartPole-v1"), module.Config(**fields))
+
+
+def test_an_update_may_count_its_own_rollout_in_the_statistics():
+    """As Brax does; by default it does not, and then the ratios of the first pass are one."""
+    world = envs.make("Pendulum-v1")
+    config = ppo.Config(num_envs=4, num_steps=8, hidden_sizes=(8,), normalize_observations=True)
+    for own in (False, True):
+        learner = on_policy.make(*world, config.replace(normalize_own_rollout=own))
+
+        @jax.jit
+        def run(key, learner=learner):
+            state = learner.init(key, lambda params: ())
+            state, _ = learner.collect(key, state.replace(params=rough(state.params)))
+            after, rollout = learner.collect(key, state)
+            log_prob = learner.model.actor(state.params, rollout.x).log_prob(learner.rows(rollout.action))
+            return state, after, rollout, log_prob - learner.rows(rollout.log_prob)
+
+        state, after, rollout, log_ratio = run(jax.random.key(0))
+        used = after.normalizer if own else state.normalizer
+        first = normalize.normalize(used, state.obs)  # what the rollout began with
+        np.testing.assert_allclose(rollout.x[:4], first, atol=1e-5)
+        assert (np.abs(log_ratio).max() > 1e-2) == own
+        assert int(after.normalizer.count) == 64
