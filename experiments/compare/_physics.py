@@ -68,8 +68,9 @@ def make_setting(wanted: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Return `(env, params, config)`: Brax's settings in our words.
 
     What stays different: the last step of a truncated episode is bootstrapped (Brax: left out of the loss);
-    the entropy is exact (Brax: of one sample); standardised observations are bounded; and an advantage is
-    GAE's (Brax: its later part divided by lambda).
+    the entropy is exact (Brax: of one sample); observations are standardised by the statistics of earlier
+    batches, and bounded (Brax: the update already counts its own batch, as with `normalize_own_rollout`); and
+    an advantage is GAE's (Brax: its later part divided by lambda).
     """
     import envs
     from envs.wrappers import ActionRepeat
@@ -99,7 +100,6 @@ def make_setting(wanted: dict[str, Any]) -> tuple[Any, Any, Any]:
         anneal_learning_rate=False,
         clip_value=False,
         normalize_observations=True,
-        normalize_own_rollout=True,
         initializer="lecun_uniform",
         hidden_sizes=(32,) * 4,
         critic_hidden_sizes=(256,) * 5,
