@@ -80,7 +80,8 @@ def check(field: dataclasses.Field, value: Any) -> None:
         isinstance(value, tuple | list) and all(isinstance(n, int | np.integer) and n >= 1 for n in value)
     ):
         raise ValueError(f"`{field.name}` must be a tuple of integers of at least 1, got {value!r}")
-    if field.default is None and not is_traced(field) and not isinstance(value, field.type):  # type: ignore[arg-type]
+    plain = value.item() if isinstance(value, np.generic) else value
+    if field.default is None and not is_traced(field) and not isinstance(plain, field.type):  # type: ignore[arg-type]
         raise ValueError(f"`{field.name}` must be {field.type}, got {value!r}")
     if value is None or isinstance(value, str):
         if is_traced(field) and field.default is not None:

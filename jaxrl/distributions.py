@@ -445,7 +445,8 @@ def _log_tanh_derivative(u: jax.Array) -> jax.Array:
 def _expected_log_tanh_derivative(mean: jax.Array, std: jax.Array, num_nodes: int) -> jax.Array:
     """Return E[log(1 - tanh(u)^2)] for u ~ Normal(mean, std), by quadrature with an even number of nodes.
 
-    Nodes x and -x, with a = |mean| and b = std x, share a logarithm and, in the derivatives, a division:
+    Both are of one shape. Nodes x and -x, with a = |mean| and b = std x, share a logarithm and, in the
+    derivatives, a division:
 
         log cosh(a + b) + log cosh(a - b) + 2 log 2
             = a + b + |a - b| + log((1 + e^(-2 (a + b))) (1 + e^(-2 |a - b|)))
@@ -466,14 +467,10 @@ def _(num_nodes, primals, tangents):
 def _with_slopes(mean: jax.Array, std: jax.Array, num_nodes: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the expectation with its derivatives by mean and by standard deviation."""
     nodes, weights = _hermite(num_nodes)
-    a, total = (
-        jnp.abs(mean),
-        jnp.full(jnp.broadcast_shapes(mean.shape, std.shape), -math.log(2.0), mean.dtype),
-    )
-    by_mean = by_std = jnp.zeros_like(total)
-    for node, weight in zip(
-        nodes[num_nodes // 2 :].tolist(), weights[num_nodes // 2 :].tolist(), strict=True
-    ):
+    positive = zip(nodes[num_nodes // 2 :].tolist(), weights[num_nodes // 2 :].tolist(), strict=True)
+    a, total = jnp.abs(mean), jnp.full_like(mean, -math.log(2.0))
+    by_mean = by_std = jnp.zeros_like(mean)
+    for node, weight in positive:
         b = node * std
         far, near = jnp.exp(-2.0 * (a + b)), jnp.exp(-2.0 * jnp.abs(a - b))
         product = (1.0 + far) * (1.0 + near)

@@ -50,11 +50,7 @@ def evaluate_grid(
     >>> evaluate_grid(right, env, worlds, jax.random.key(0), 4).length.mean(axis=-1).tolist()
     [12.5, 9.25, 7.0]
     """
-    sizes = {jnp.shape(x)[:1] for x in jax.tree.leaves(params)}
-    if len(sizes) != 1 or sizes & {(), (0,)}:
-        raise ValueError(
-            f"`params` must have leaves [G, ...] of one G, at least 1, got leading axes {sorted(sizes)}"
-        )
+    _check_stacked("params", params, "G")
     if max_steps is None:
         max_steps = time_limit(env, params)
 
@@ -104,6 +100,15 @@ def cvar(returns: jax.Array, fraction: float = 0.1) -> jax.Array:
     return jnp.mean(worlds[..., :count], axis=-1)
 
 
+def _check_stacked(name: str, tree: Any, size: str) -> None:
+    axes = {jnp.shape(x)[:1] for x in jax.tree.leaves(tree)}
+    if len(axes) != 1 or axes & {(), (0,)}:
+        raise ValueError(
+            f"`{name}` must have leaves [{size}, ...] of one {size}, at least 1, "
+            f"got leading axes {sorted(axes)}"
+        )
+
+
 def _means(returns: jax.Array) -> jax.Array:
     """Return the mean return in each world, `[..., G]`."""
     shape = np.shape(returns)
@@ -144,11 +149,7 @@ def transfer_matrix(
     _check_worlds(worlds)
     if not callable(policy):
         raise ValueError(f"`policy` must be a function, for instance algorithm.policy, got {policy!r}")
-    axes = {jnp.shape(x)[:1] for x in jax.tree.leaves(learners)}
-    if len(axes) != 1 or axes & {(), (0,)}:
-        raise ValueError(
-            f"`learners` must have leaves [P, ...] of one P, at least 1, got leading axes {sorted(axes)}"
-        )
+    _check_stacked("learners", learners, "P")
 
     def column(env: Environment, params: Params) -> jax.Array:
         def one(learner: Any) -> jax.Array:

@@ -296,10 +296,8 @@ def _adr_update(state: AdrState, stats: Stats) -> AdrState:
 
     delta = values["growth"] * (scale(values["limit_high"]) - scale(values["limit_low"]))
     # Traced ranges may begin beyond their limits; then they stay.
-    least, most = (
-        jnp.minimum(values["limit_low"], values["low"]),
-        jnp.maximum(values["limit_high"], values["high"]),
-    )
+    least = jnp.minimum(values["limit_low"], values["low"])
+    most = jnp.maximum(values["limit_high"], values["high"])
     low = jnp.clip(unscale(scale(state.low) - move[:size] * delta), least, values["low"])
     high = jnp.clip(unscale(scale(state.high) + move[size:] * delta), values["high"], most)
     return replace(

@@ -64,8 +64,7 @@ class Config:
     normalize_own_rollout: bool = static(False)
     """Whether an update normalises by statistics that count its own rollout; ratios then begin off one.
 
-    So Brax does. The first update, of a policy that acted without statistics, is then a kick that may lead to
-    other gaits.
+    So Brax does; its first update, of a policy that acted without any, begins with ratios far from one.
     """
     normalize_rewards: bool = static(False)
     """Whether rewards are divided by the running standard deviation of discounted returns."""

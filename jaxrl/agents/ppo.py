@@ -2,10 +2,10 @@
 
 Source: Schulman et al. (2017), https://arxiv.org/abs/1707.06347, with the implementation details of
 Huang et al. (2022), "The 37 Implementation Details of Proximal Policy Optimization", and the defaults of
-CleanRL's ppo.py. It departs from CleanRL in that the value of every true next observation is computed, so
-a time limit is bootstrapped and never taken for a terminal state; that advantages are divided by the
-standard deviation of the population; and that observations, if normalised, are so by the statistics of
-earlier iterations, which makes the first ratio exactly one. Rewards are not normalised by default.
+CleanRL's ppo.py. It departs from CleanRL in that what follows a time limit is valued by the true next
+observation, and never taken for a terminal state; that advantages are divided by the standard deviation of
+the population; and that observations, if normalised, are so by the statistics of earlier iterations, which
+makes the first ratio exactly one. Rewards are not normalised by default.
 
 With a memory, minibatches are made of whole stretches of `num_steps` (or `segment_length`) steps, over which
 gradients flow from the memory that the rollout began with. So they are where advantages are computed anew in

@@ -331,6 +331,24 @@ def test_tanh_gaussian_entropy_matches_numerical_integration(std):
     np.testing.assert_allclose(batch.entropy(), single, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [TanhGaussian, LatentTanhGaussian])
+def test_tanh_gaussian_entropy_and_its_derivatives_equal_a_quadrature_in_float64(kind):
+    """By the mean -2 E[tanh u], by log std 1 - 2 std E[x tanh u]; also at 0, saturated, and without noise."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(kind.quadrature_nodes)
+    weights = weights / weights.sum()
+    both = jax.jit(jax.value_and_grad(lambda m, s: kind(m[None], s[None]).entropy(), argnums=(0, 1)))
+    for mean in (0.0, 1e-3, 0.7, 3.0, -7.0, 500.0):
+        for log_std in (-12.0, -3.0, 0.0, 0.4, 1.1, 5.0):
+            std = np.exp(log_std)
+            u = mean + std * nodes
+            log_cosh = np.abs(u) + np.log1p(np.exp(-2 * np.abs(u))) - np.log(2)
+            entropy = 0.5 * np.log(2 * np.pi * np.e) + log_std - 2 * weights @ log_cosh
+            by_mean = -2 * weights @ np.tanh(u)
+            by_log_std = 1 - 2 * std * (weights @ (nodes * np.tanh(u)))
+            value, slopes = both(jnp.float32(mean), jnp.float32(log_std))
+            np.testing.assert_allclose((value, *slopes), (entropy, by_mean, by_log_std), rtol=1e-5, atol=1e-5)
+
+
 def test_a_latent_tanh_gaussian_is_the_same_told_by_its_latent():
     """Also where tanh saturates, where ratios of the actions' probabilities would be lost."""
     mean, log_std = jnp.array([[0.3, -25.0]]), jnp.array([[-0.5, 0.2]])

@@ -476,7 +476,7 @@ def test_every_quantity_of_the_table_matters_in_its_world(name):
         (lambda: ENV.with_ranges(ENV.default_params(), {"mass": "ab"}), "or one number, got 'ab'"),
         (lambda: ENV.with_ranges(ENV.default_params(), {"mass": (1.0, None)}), r"got \(1.0, None\)"),
         # An array is no pair: in ranges of several robots it is a number of each.
-        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": np.array([1, 2])}), "or one number, got ar"),
+        (lambda: ENV.with_ranges(ENV.default_params(), {"mass": np.array([1, 2])}), "or one number, got arr"),
         (
             lambda: ENV.with_ranges(ENV.default_params(), [("mass", 1.0)]),
             "`ranges` must be a mapping from mass",

@@ -519,6 +519,7 @@ def test_before_any_update_the_policy_is_the_rollouts():
         ({"entropy_coefficient": float("inf")}, "`entropy_coefficient` must be finite, got inf"),
         ({"hidden_sizes": (0,)}, "`hidden_sizes` must be a tuple of integers of at least 1, got .0,."),
         ({"hidden_sizes": 8}, "`hidden_sizes` must be a tuple of integers"),
+        ({"learning_rate": 1j}, "`learning_rate` must be a real number, got 1j"),
         ({"anneal_learning_rate": "false"}, "`anneal_learning_rate` must be True or False, got 'false'"),
         ({"activation": "tanhh"}, "`activation` must be one of .*'tanh'.*, got 'tanhh'"),
     ],
